@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine: numbers, strings and open descriptors in, a running guest out. Knows nothing of JSON or containers.
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct loop;
+struct vmm;
+
+enum vmm_hypervisor { VMM_HV_AUTO, VMM_HV_MSHV, VMM_HV_KVM, VMM_HV_SOFT };
+
+// Descriptors are borrowed for the machine's life; -1 where absent.
+struct vmm_config {
+	enum vmm_hypervisor hypervisor;
+	uint64_t memory_bytes;
+	unsigned vcpus;
+	int kernel_fd; // ELF vmlinux
+	int initrd_fd; // cpio, or -1
+	const char *cmdline;
+	int console_fd; // guest log (virtio-console), or -1
+	int serial_fd; // early boot and panic output (16550), or -1
+	uint64_t vsock_cid;
+	int vsock_listen_fd, vsock_dir_fd;
+	int fs_fd; // vhost-user socket of bulkhead-fs, or -1
+	const char *fs_tag;
+};
+
+enum vmm_end { VMM_END_NONE, VMM_END_SHUTDOWN, VMM_END_RESET, VMM_END_PANIC, VMM_END_TRIPLE_FAULT, VMM_END_ERROR };
+
+enum { VMM_EXIT_REASONS_MAX = 24 };
+struct vmm_counters {
+	uint64_t instructions; // 0 where the hypervisor does not count
+	uint64_t doorbells, interrupts;
+	struct {
+		const char *reason; // "mmio ioapic", "io serial", ...: literal
+		uint64_t count;
+	} intercepts[VMM_EXIT_REASONS_MAX];
+	unsigned n_intercepts;
+};
+
+// Builds the machine (opens the hypervisor, loads the kernel). Caller runs `loop`.
+int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vmm, struct err *e);
+// Starts the vCPU threads. on_end is called once, on the loop, when the guest has ended; text is for the log.
+int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text), void *arg, struct err *e);
+// Stops the vCPUs at once (idempotent) and frees everything.
+void vmm_free(struct vmm *v);
+void vmm_get_counters(struct vmm *v, struct vmm_counters *ret); // loop thread
+const char *vmm_hypervisor_name(struct vmm *v);
+
+// Can this back end be used here? 0, or -errno with the reason in e. For `bulkhead check`.
+int vmm_hypervisor_probe(enum vmm_hypervisor hv, struct err *e);
+
+#endif
