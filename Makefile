@@ -13,7 +13,7 @@ MODULES := base oci proto vmm runtime
 VMM_DIRS := vmm vmm/hv vmm/soft vmm/x86 vmm/mem vmm/chip vmm/boot vmm/virtio vmm/fs
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wvla \
-	-Wformat=2 -Wcast-qual -Wundef -Wpointer-arith $(if $(NO_WERROR),,-Werror)
+	-Wno-missing-field-initializers -Wformat=2 -Wcast-qual -Wundef -Wpointer-arith $(if $(NO_WERROR),,-Werror)
 CPPFLAGS := -D_GNU_SOURCE -DBULKHEAD_VERSION='"$(VERSION)"' -I. -I$(GEN)
 CFLAGS_all := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN)
 CFLAGS_dev := -O2
@@ -134,7 +134,7 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)
 .PHONY: unit-tests
 unit-tests: $(UNIT)
 
-include $(wildcard tests/*/*.mk guest-kernel-config/*.mk packaging/*.mk docs/*.mk)
+include $(wildcard tests/*.mk tests/*/*.mk guest-kernel-config/*.mk packaging/*.mk)
 
 all: $(PROGRAMS)
 .PHONY: asan tsan

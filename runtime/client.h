@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client of a pod's supervisor: containerd's Task service over ROOT/pods/ID/supervisor.sock. Calls block, each with a
+// deadline of its own.
+#ifndef RUNTIME_CLIENT_H
+#define RUNTIME_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct err;
+struct client;
+struct store_container;
+
+enum client_status { CLIENT_CREATED, CLIENT_RUNNING, CLIENT_STOPPED };
+extern const char *const client_status_name[]; // "created", "running", "stopped"
+
+struct client_state {
+	enum client_status status;
+	uint32_t exit_status; // when stopped
+};
+
+// -ENOENT or -ECONNREFUSED when there is no supervisor any more.
+int client_open(const char *root, const char *pod, struct client **ret_client, struct err *e);
+void client_close(struct client *c);
+
+// proxy is the host process that stands for the container's; streams are the ids of agent streams.
+struct client_create {
+	const char *id, *bundle;
+	pid_t proxy;
+	uint32_t stdin_stream, stdout_stream, stderr_stream;
+};
+int client_create(struct client *c, const struct client_create *req, struct err *e);
+int client_start(struct client *c, const char *id, struct err *e);
+int client_kill(struct client *c, const char *id, uint32_t signo, bool all, struct err *e);
+int client_delete(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);
+int client_get_state(struct client *c, const char *id, struct client_state *ret, struct err *e);
+// Blocks until the container has stopped, without a deadline: the supervisor answers for a dead guest, and its own death
+// ends the connection (-EPIPE).
+int client_wait(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);
+// The supervisor ends after its reply.
+int client_shutdown(struct client *c, struct err *e);
+
+// What a container is now, whoever is left to ask: a container without supervisor is stopped.
+int client_look(const char *root, const struct store_container *c, struct client_state *ret, struct err *e);
+
+#endif

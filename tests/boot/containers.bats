@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+# Containers in real pods: what they print, what they see, how they end.
+load ../lib/bundle
+
+setup() {
+  WORK=$(mktemp -d)
+  STATE=$WORK/state
+  BUNDLE=$WORK/bundle
+}
+
+teardown() {
+  left=$(pods_left "$STATE")
+  rm -rf "$WORK"
+  [ -z "$left" ] || { echo "left behind: $left"; return 1; }
+}
+
+pod() {
+  timeout 120 "$BULKHEAD" --root "$STATE" --hypervisor soft "$@"
+}
+
+@test "static busybox: output, exit code" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" /bin/sh -c 'echo out; echo err >&2; exit 7'
+  pod run --bundle "$BUNDLE" one > "$WORK/out" 2> "$WORK/err" && rc=0 || rc=$?
+  [ "$rc" = 7 ]
+  [ "$(cat "$WORK/out")" = out ]
+  grep -qx err "$WORK/err"
+}
+
+@test "static busybox: standard input reaches the container and ends" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" /bin/md5sum
+  head -c 300000 /dev/urandom > "$WORK/in"
+  pod run --bundle "$BUNDLE" one < "$WORK/in" > "$WORK/out"
+  [ "$(cut -d' ' -f1 "$WORK/out")" = "$(md5sum < "$WORK/in" | cut -d' ' -f1)" ]
+}
+
+@test "static busybox: a megabyte of output compares equal" {
+  bundle_busybox "$BUNDLE"
+  head -c 1000000 /dev/urandom > "$BUNDLE/rootfs/data"
+  bundle_args "$BUNDLE" /bin/cat /data
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  cmp "$WORK/out" "$BUNDLE/rootfs/data"
+}
+
+@test "the container has namespaces, a hostname, a user and limits of its own" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["hostname"] = "podhost"; c["process"]["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [7]}; c["process"]["cwd"] = "/tmp"; c["process"]["env"] = ["PATH=/bin", "COLOUR=blue"]; c["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]'
+  bundle_args "$BUNDLE" sh -c 'hostname; echo $$; id -u; id -g; id -G; pwd; echo $COLOUR; ulimit -n; grep NoNewPrivs /proc/self/status'
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  printf 'podhost\n1\n1000\n1001\n1001 7\n/tmp\nblue\n64\nNoNewPrivs:\t1\n' > "$WORK/want"
+  diff "$WORK/want" "$WORK/out"
+}
+
+@test "the root is read-only when the bundle says so" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["root"]["readonly"] = True'
+  bundle_args "$BUNDLE" sh -c 'touch /x 2>&1; echo $?'
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  grep -q 'Read-only file system' "$WORK/out"
+  [ ! -e "$BUNDLE/rootfs/x" ]
+}
+
+@test "files written in the container are in the bundle, with their owner and mode" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["root"]["readonly"] = False; c["process"]["capabilities"] = {k: ["CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE"] for k in ("bounding", "effective", "permitted")}'
+  bundle_args "$BUNDLE" sh -c 'echo text > /made; chmod 640 /made; chown 12:34 /made; ln -s made /link; mkdir /d; mv /d /e'
+  pod run --bundle "$BUNDLE" one
+  [ "$(cat "$BUNDLE/rootfs/made")" = text ]
+  [ "$(stat -c '%a %u %g' "$BUNDLE/rootfs/made")" = "640 12 34" ]
+  [ "$(readlink "$BUNDLE/rootfs/link")" = made ]
+  [ -d "$BUNDLE/rootfs/e" ]
+}
+
+@test "a signalled container exits 128 + signal" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sh -c 'sh -c "kill -9 \$\$"; echo $?; exit 3'
+  pod run --bundle "$BUNDLE" one > "$WORK/out" && rc=0 || rc=$?
+  [ "$rc" = 3 ]
+  [ "$(cat "$WORK/out")" = 137 ]
+}
+
+@test "create, start, state, kill, delete" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sh -c 'trap "exit 5" TERM; echo up; while :; do sleep 0.1; done'
+  pod create --bundle "$BUNDLE" --pid-file "$WORK/pid" two > "$WORK/out" 2> "$WORK/err" < /dev/null
+  [ "$(pod state two | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')" = created ]
+  kill -0 "$(cat "$WORK/pid")"
+  pod start two
+  [ "$(pod state two | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')" = running ]
+  for i in $(seq 100); do grep -q up "$WORK/out" && break; sleep 0.1; done
+  grep -qx up "$WORK/out"
+  run pod delete two
+  [ "$status" = 1 ]
+  [[ "$output" == *"is not stopped: running"* ]]
+  pod kill two TERM
+  for i in $(seq 100); do pod state two | grep -q '"status": "stopped"' && break; sleep 0.1; done
+  pod state two | grep -q '"status": "stopped"'
+  pod delete two
+  run pod state two
+  [ "$status" = 1 ]
+  [[ "$output" == *"container does not exist"* ]]
+}
+
+@test "dynamic Debian with python3" {
+  bundle_debian "$BUNDLE"
+  bundle_args "$BUNDLE" /usr/bin/python3 -c 'import math, sys; print(sys.version_info[:2], sum(i * i % 7 for i in range(100000)), round(math.sin(1) ** 2 + math.cos(1) ** 2, 12), 10 ** 30 // 7, "%.17g" % (0.1 + 0.2))'
+  pod run --bundle "$BUNDLE" three > "$WORK/out"
+  python3 -c 'import math; print((3, 11), sum(i * i % 7 for i in range(100000)), round(math.sin(1) ** 2 + math.cos(1) ** 2, 12), 10 ** 30 // 7, "%.17g" % (0.1 + 0.2))' > "$WORK/want"
+  diff "$WORK/want" "$WORK/out"
+}
+
+@test "dynamic Debian: shell, coreutils, perl" {
+  bundle_debian "$BUNDLE"
+  bundle_args "$BUNDLE" /bin/bash -c 'set -e; seq 1000 | sort -rn | head -n 3 | tr "\n" " "; cat /etc/debian_version | cut -d. -f1; perl -e "printf qq(%s %.3f\n), join(q(,), map { \$_ ** 2 } 1..5), exp(1)"; sha256sum /etc/hostname | wc -c'
+  pod run --bundle "$BUNDLE" four > "$WORK/out"
+  printf '1000 999 998 12\n1,4,9,16,25 2.718\n80\n' > "$WORK/want"
+  diff "$WORK/want" "$WORK/out"
+}
+
+@test "two pods side by side" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sh -c 'sleep 0.5; hostname'
+  cp -a "$BUNDLE" "$WORK/other"
+  bundle_edit "$BUNDLE" 'c["hostname"] = "left"'
+  bundle_edit "$WORK/other" 'c["hostname"] = "right"'
+  pod run --bundle "$BUNDLE" left > "$WORK/out1" &
+  pod run --bundle "$WORK/other" right > "$WORK/out2"
+  wait $!
+  [ "$(cat "$WORK/out1" "$WORK/out2" | tr '\n' ' ')" = "left right " ]
+}
+
+@test "a guest that panics is reported stopped and deletes" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["linux"]["readonlyPaths"] = []; c["linux"]["maskedPaths"] = []; c["process"]["capabilities"] = {k: ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"] for k in ("bounding", "effective", "permitted")}'
+  bundle_args "$BUNDLE" sh -c 'sleep 1; echo c > /proc/sysrq-trigger; sleep 60'
+  pod run --bundle "$BUNDLE" five && rc=0 || rc=$?
+  [ "$rc" = 137 ]
+}
+
+@test "VMM killed: stopped with 137 within a second, delete works" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sleep 1000
+  pod create --bundle "$BUNDLE" six < /dev/null > /dev/null 2>&1
+  pod start six
+  pkill -KILL -f "bulkhead-vmm.*six"
+  sleep 1
+  pod state six | grep -q '"status": "stopped"'
+  pod delete six
+}
+
+@test "file server killed: stopped with 137 within a second, delete works" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sleep 1000
+  pod create --bundle "$BUNDLE" seven < /dev/null > /dev/null 2>&1
+  pod start seven
+  pkill -KILL -f "bulkhead-fs.*seven"
+  sleep 1
+  pod state seven | grep -q '"status": "stopped"'
+  pod delete seven
+}

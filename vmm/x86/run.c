@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+// The processor's life: creation, state in and out, running, leaving, raising.
+#include "vmm/x86/cpu.h"
+
+#include <stdlib.h>
+
+struct x86_cpu *x86_cpu_new(const struct x86_env *env, void *arg)
+{
+	struct x86_cpu *cpu = aligned_alloc(64, (sizeof(struct x86_cpu) + 63) & ~(size_t)63);
+
+	if (!cpu)
+		return NULL;
+	memset(cpu, 0, sizeof(*cpu));
+	cpu->env = env;
+	cpu->arg = arg;
+	cpu->tlbs[0] = calloc(TLB_ENTRIES, sizeof(struct x86_tlb_entry));
+	cpu->tlbs[1] = calloc(TLB_ENTRIES, sizeof(struct x86_tlb_entry));
+	cpu->itlb = calloc(ITLB_ENTRIES, sizeof(struct x86_itlb_entry));
+	cpu->jump = calloc(JUMP_ENTRIES, sizeof(struct x86_jump_entry));
+	if (!cpu->tlbs[0] || !cpu->tlbs[1] || !cpu->itlb || !cpu->jump || x86_code_init(cpu) < 0) {
+		x86_cpu_free(cpu);
+		return NULL;
+	}
+	for (unsigned i = 0; i < ITLB_ENTRIES; i++)
+		cpu->itlb[i].va = 1;
+	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+		cpu->jump[i].va = 1;
+	cpu->gen[0] = cpu->gen[1] = 1;
+	cpu->delivering = -1;
+	cpu->cr0 = CR0_ET;
+	cpu->rflags = 2;
+	cpu->dr[6] = 0xffff0ff0;
+	cpu->dr[7] = 0x400;
+	cpu->pat = 0x0007040600070406ull;
+	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
+		cpu->seg[i] = (struct x86_seg){ .limit = 0xffff, .attributes = 0x93 };
+	x86_fpu_reset(cpu);
+	x86_tlb_flush_all(cpu);
+	return cpu;
+}
+
+void x86_cpu_free(struct x86_cpu *cpu)
+{
+	if (!cpu)
+		return;
+	x86_code_done(cpu);
+	free(cpu->tlbs[0]);
+	free(cpu->tlbs[1]);
+	free(cpu->itlb);
+	free(cpu->jump);
+	free(cpu);
+}
+
+void x86_update_mode(struct x86_cpu *cpu)
+{
+	uint32_t m = 0;
+
+	if ((cpu->efer & EFER_LMA) && (cpu->seg[X86_CS].attributes >> 13 & 1))
+		m |= MODE_LONG;
+	if (cpu_cpl(cpu) == 3)
+		m |= MODE_USER;
+	if (cpu->cr0 & (CR0_EM | CR0_TS))
+		m |= MODE_NOFPU;
+	cpu->mode = m;
+	cpu->tlb = cpu->tlbs[m & MODE_USER];
+	// One-instruction blocks never enter the jump cache, so the mode without MODE_ONE is the key.
+	cpu->jkey[0] = cpu->gen[0] << 8 | m;
+	cpu->jkey[1] = cpu->gen[1] << 8 | m;
+}
+
+void x86_update_bases(struct x86_cpu *cpu)
+{
+	for (unsigned i = 0; i < 6; i++)
+		cpu->sbase[1 + i] = cpu->mode & MODE_LONG && i < X86_FS ? 0 : cpu->seg[i].base;
+}
+
+void x86_get_state(struct x86_cpu *cpu, struct x86_state *s)
+{
+	memset(s, 0, sizeof(*s));
+	memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
+	s->rip = cpu->rip;
+	s->rflags = cpu_rflags(cpu);
+	memcpy(s->seg, cpu->seg, sizeof(s->seg));
+	s->gdtr = cpu->gdtr;
+	s->idtr = cpu->idtr;
+	s->cr0 = cpu->cr0;
+	s->cr2 = cpu->cr2;
+	s->cr3 = cpu->cr3;
+	s->cr4 = cpu->cr4;
+	s->cr8 = cpu->env->cr8_read ? cpu->env->cr8_read(cpu->arg) : 0;
+	s->xcr0 = 1;
+	memcpy(s->dr, cpu->dr, sizeof(s->dr));
+	s->efer = cpu->efer;
+	s->star = cpu->star;
+	s->lstar = cpu->lstar;
+	s->cstar = cpu->cstar;
+	s->sfmask = cpu->sfmask;
+	s->kernel_gs_base = cpu->kernel_gs_base;
+	s->sysenter_cs = cpu->sysenter_cs;
+	s->sysenter_esp = cpu->sysenter_esp;
+	s->sysenter_eip = cpu->sysenter_eip;
+	s->pat = cpu->pat;
+	s->tsc_aux = cpu->tsc_aux;
+	memcpy(s->fxsave, &cpu->fx, sizeof(s->fxsave));
+	s->interrupt_shadow = cpu->shadow;
+	s->nmi_masked = cpu->nmi_masked;
+	s->halted = cpu->halted;
+}
+
+void x86_set_state(struct x86_cpu *cpu, const struct x86_state *s)
+{
+	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
+	cpu->rip = s->rip;
+	cpu_set_rflags(cpu, s->rflags);
+	memcpy(cpu->seg, s->seg, sizeof(s->seg));
+	cpu->gdtr = s->gdtr;
+	cpu->idtr = s->idtr;
+	cpu->cr0 = s->cr0 | CR0_ET;
+	cpu->cr2 = s->cr2;
+	cpu->cr3 = s->cr3;
+	cpu->cr4 = s->cr4;
+	if (cpu->env->cr8_write)
+		cpu->env->cr8_write(cpu->arg, s->cr8);
+	memcpy(cpu->dr, s->dr, sizeof(s->dr));
+	cpu->efer = s->efer;
+	cpu->star = s->star;
+	cpu->lstar = s->lstar;
+	cpu->cstar = s->cstar;
+	cpu->sfmask = s->sfmask;
+	cpu->kernel_gs_base = s->kernel_gs_base;
+	cpu->sysenter_cs = s->sysenter_cs;
+	cpu->sysenter_esp = s->sysenter_esp;
+	cpu->sysenter_eip = s->sysenter_eip;
+	cpu->pat = s->pat;
+	cpu->tsc_aux = s->tsc_aux;
+	memcpy(&cpu->fx, s->fxsave, sizeof(s->fxsave));
+	cpu->fx.mxcsr &= 0xffff;
+	cpu->shadow = s->interrupt_shadow;
+	cpu->nmi_masked = s->nmi_masked;
+	cpu->halted = s->halted;
+	atomic_store(&cpu->attn, 1);
+	x86_tlb_flush_all(cpu);
+	x86_update_bases(cpu);
+}
+
+uint64_t *x86_gprs(struct x86_cpu *cpu)
+{
+	return cpu->gpr;
+}
+
+uint64_t x86_rip(const struct x86_cpu *cpu)
+{
+	return cpu->rip;
+}
+
+void x86_set_rip(struct x86_cpu *cpu, uint64_t rip)
+{
+	cpu->rip = rip;
+	cpu->shadow = false;
+	cpu->halted = false;
+}
+
+uint64_t x86_rflags(struct x86_cpu *cpu)
+{
+	return cpu_rflags(cpu);
+}
+
+void x86_set_rflags(struct x86_cpu *cpu, uint64_t rflags)
+{
+	bool was = cpu->rflags & F_IF;
+
+	cpu_set_rflags(cpu, rflags);
+	if (!was && (rflags & F_IF))
+		x86_irq_enabled(cpu);
+}
+
+unsigned x86_cpl(const struct x86_cpu *cpu)
+{
+	return cpu_cpl(cpu);
+}
+
+void x86_attention(struct x86_cpu *cpu)
+{
+	atomic_store(&cpu->attn, 1);
+}
+
+void x86_notify_write(struct x86_cpu *cpu, uint64_t gpa, uint64_t len)
+{
+	(void)gpa; // the range does not matter: every page is checked when it is next entered
+	(void)len;
+	atomic_store(&cpu->notify, 1);
+	atomic_store(&cpu->attn, 1);
+}
+
+void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev)
+{
+	cpu->event = *ev;
+	cpu->pending = true;
+	atomic_store(&cpu->attn, 1);
+}
+
+bool x86_event_pending(const struct x86_cpu *cpu)
+{
+	return cpu->pending;
+}
+
+void x86_set_tsc_offset(struct x86_cpu *cpu, int64_t offset)
+{
+	cpu->tsc_offset = offset;
+}
+
+int64_t x86_tsc_offset(const struct x86_cpu *cpu)
+{
+	return cpu->tsc_offset;
+}
+
+uint64_t x86_instructions(const struct x86_cpu *cpu)
+{
+	return __atomic_load_n(&cpu->icount, __ATOMIC_RELAXED);
+}
+
+void x86_irq_enabled(struct x86_cpu *cpu)
+{
+	if (cpu->irq_waiting) {
+		cpu->irq_waiting = false;
+		atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
+	}
+}
+
+// ---- raising
+
+// Back to the instruction of op: RIP, and the count without it and what follows in the block.
+static void rewind_to(struct x86_cpu *cpu, const struct x86_op *op)
+{
+	if (!op)
+		return; // outside a block: RIP is right
+	cpu->rip = op_rip(cpu, op);
+	if (cpu->block)
+		cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);
+}
+
+_Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op, const struct x86_exception *x)
+{
+	cpu->exc = *x;
+	rewind_to(cpu, op);
+	longjmp(cpu->unwind, UNWIND_EXC);
+}
+
+_Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector, uint32_t error)
+{
+	struct x86_exception x = { .vector = (uint8_t)vector, .has_error = true, .error = error };
+
+	x86_raise_pf(cpu, op, &x);
+}
+
+_Noreturn void x86_raise_noerr(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector)
+{
+	struct x86_exception x = { .vector = (uint8_t)vector };
+
+	x86_raise_pf(cpu, op, &x);
+}
+
+_Noreturn void x86_leave(struct x86_cpu *cpu, const struct x86_op *op, enum x86_exit_reason reason)
+{
+	rewind_to(cpu, op);
+	cpu->exit->reason = reason;
+	longjmp(cpu->unwind, UNWIND_EXIT);
+}
+
+// The bytes at RIP for the exit's message, as far as they can be had without faulting.
+static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	ex->insn_bytes = 0;
+	if (cpu->env->translate)
+		return;
+	for (unsigned i = 0; i < 15; i++) {
+		struct x86_exception x;
+		uint64_t gpa;
+		uint8_t *page;
+		bool w;
+		unsigned flags;
+
+		if (x86_walk(cpu, cpu->rip + i, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0), false, &gpa, &flags, &x))
+			return;
+		page = cpu->env->ram(cpu->arg, gpa & PAGE_MASK_, &w);
+		if (!page)
+			return;
+		ex->insn[i] = page[gpa & 0xfff];
+		ex->insn_bytes = (uint8_t)(i + 1);
+	}
+}
+
+// ---- running
+
+// Attention, events and interrupts, at an instruction boundary. False: leave with *ex filled.
+static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	if (atomic_exchange(&cpu->attn, 0)) {
+		if (atomic_exchange(&cpu->notify, 0)) {
+			cpu->gen[0]++; // every page is entered, and so compared, anew
+			cpu->gen[1]++;
+			x86_update_mode(cpu);
+		}
+		if (cpu->env->attention && cpu->env->attention(cpu->arg)) {
+			atomic_store(&cpu->attn, 1); // what else it was for is looked at next time
+			ex->reason = X86_EXIT_ATTENTION;
+			return false;
+		}
+	}
+	if (cpu->pending) {
+		struct x86_event ev = cpu->event;
+
+		cpu->pending = false;
+		if (ev.is_nmi)
+			cpu->nmi_masked = true;
+		if (ev.is_exception && ev.vector == EXC_PF)
+			cpu->cr2 = ev.cr2;
+		if (!x86_deliver(cpu, ev.vector, ev.has_error, ev.error, false, cpu->rip)) {
+			ex->reason = X86_EXIT_TRIPLE_FAULT;
+			return false;
+		}
+		return true;
+	}
+	if (cpu->env->interrupt && !cpu->shadow) {
+		if (cpu->rflags & F_IF) {
+			int v = cpu->env->interrupt(cpu->arg);
+
+			if (v >= 0 && !x86_deliver(cpu, (unsigned)v, false, 0, false, cpu->rip)) {
+				ex->reason = X86_EXIT_TRIPLE_FAULT;
+				return false;
+			}
+		} else if (cpu->env->interrupt_waiting) {
+			cpu->irq_waiting = cpu->env->interrupt_waiting(cpu->arg);
+		}
+	} else if (cpu->shadow) {
+		atomic_store(&cpu->attn, 1); // again after the shadow
+	}
+	return true;
+}
+
+static void run_block(struct x86_cpu *cpu, struct x86_block *b)
+{
+	const struct x86_op *op = b->ops;
+
+	cpu->gpr[X86_REG_BVA] = cpu->rip;
+#ifdef X86_LOOP_DISPATCH
+	while (op)
+		op = op->fn(cpu, op);
+#else
+	(void)op->fn(cpu, op); // returns NULL when a block has been left
+#endif
+}
+
+// One instruction under a shadow or TF. False: leave.
+static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	bool tf = cpu->rflags & F_TF, shadow = cpu->shadow;
+	uint32_t saved = atomic_exchange(&cpu->attn, 0);
+
+	cpu->stepping = tf;
+	run_block(cpu, x86_block_get(cpu, cpu->mode | MODE_ONE));
+	if (saved)
+		atomic_store(&cpu->attn, 1);
+	if (shadow)
+		cpu->shadow = false;
+	if (tf && cpu->stepping) {
+		cpu->dr[6] |= 1u << 14;
+		if (!x86_deliver(cpu, EXC_DB, false, 0, false, cpu->rip)) {
+			ex->reason = X86_EXIT_TRIPLE_FAULT;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool mode_supported(const struct x86_cpu *cpu)
+{
+	return (cpu->cr0 & CR0_PG) && (cpu->efer & EFER_LMA);
+}
+
+// Delivers what a handler raised. False: leave.
+static bool deliver_raised(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	if (cpu->exc.vector == EXC_PF)
+		cpu->cr2 = cpu->exc.cr2;
+	cpu->shadow = false;
+	if (x86_deliver(cpu, cpu->exc.vector, cpu->exc.has_error, cpu->exc.error, false, cpu->rip))
+		return true;
+	ex->reason = X86_EXIT_TRIPLE_FAULT;
+	return false;
+}
+
+static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	switch (setjmp(cpu->unwind)) {
+	case UNWIND_EXC:
+		if (!deliver_raised(cpu, ex))
+			return;
+		break;
+	case UNWIND_EXIT: return;
+	default: break;
+	}
+	for (;;) {
+		if (atomic_load_explicit(&cpu->attn, memory_order_relaxed) && !service(cpu, ex))
+			return;
+		if (unlikely(cpu->halted)) {
+			cpu->halted = false;
+			ex->reason = X86_EXIT_HLT;
+			return;
+		}
+		if (unlikely(cpu->shadow || (cpu->rflags & F_TF))) {
+			if (!run_one(cpu, ex))
+				return;
+			continue;
+		}
+		run_block(cpu, x86_block_get(cpu, cpu->mode));
+	}
+}
+
+void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit)
+{
+	memset(ret_exit, 0, sizeof(*ret_exit));
+	if (!mode_supported(cpu)) {
+		ret_exit->reason = X86_EXIT_UNSUPPORTED;
+		return;
+	}
+	cpu->exit = ret_exit;
+	cpu->block = NULL;
+	cpu->link_from = NULL;
+	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed); // events given between runs
+	x86_fpu_enter(cpu);
+	run_loop(cpu, ret_exit);
+	x86_fpu_leave(cpu);
+	if (ret_exit->reason == X86_EXIT_MMIO || ret_exit->reason == X86_EXIT_IO)
+		exit_bytes(cpu, ret_exit);
+	cpu->exit = NULL;
+}
+
+static void step_inner(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	switch (setjmp(cpu->unwind)) {
+	case UNWIND_EXC:
+		if (cpu->env->translate) {
+			ex->reason = cpu->exc.vector == EXC_UD ? X86_EXIT_UNSUPPORTED : X86_EXIT_FAULT;
+			ex->fault = cpu->exc;
+		} else {
+			(void)deliver_raised(cpu, ex); // it set the reason
+		}
+		return;
+	case UNWIND_EXIT: return;
+	default: break;
+	}
+	if (cpu->step_count || cpu->env->translate)
+		run_block(cpu, x86_block_from_bytes(cpu));
+	else
+		run_block(cpu, x86_block_get(cpu, cpu->mode | MODE_ONE));
+	cpu->shadow = false;
+	if (cpu->halted)
+		ex->reason = X86_EXIT_HLT;
+}
+
+void x86_step(struct x86_cpu *cpu, const uint8_t *bytes, unsigned count, struct x86_exit *ret_exit)
+{
+	memset(ret_exit, 0, sizeof(*ret_exit));
+	cpu->exit = ret_exit;
+	cpu->block = NULL;
+	cpu->link_from = NULL;
+	cpu->step_bytes = bytes;
+	cpu->step_count = count;
+	atomic_store_explicit(&cpu->attn, 0, memory_order_relaxed); // an entered block would be left at once
+	x86_fpu_enter(cpu);
+	step_inner(cpu, ret_exit);
+	x86_fpu_leave(cpu);
+	cpu->exit = NULL;
+}
