@@ -13,13 +13,13 @@ MODULES := base oci proto vmm runtime
 VMM_DIRS := vmm vmm/hv vmm/soft vmm/x86 vmm/mem vmm/chip vmm/boot vmm/virtio vmm/fs
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wvla \
-	-Wno-missing-field-initializers -Wformat=2 -Wcast-qual -Wundef -Wpointer-arith $(if $(NO_WERROR),,-Werror)
+	-Wno-missing-field-initializers -Wno-format-truncation -Wformat=2 -Wcast-qual -Wundef -Wpointer-arith $(if $(NO_WERROR),,-Werror)
 CPPFLAGS := -D_GNU_SOURCE -DBULKHEAD_VERSION='"$(VERSION)"' -I. -I$(GEN)
 CFLAGS_all := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN)
 CFLAGS_dev := -O2
 CFLAGS_rel := -O2 -DNDEBUG
 CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-CFLAGS_tsan := -O1 -fsanitize=thread
+CFLAGS_tsan := -O1 -fsanitize=thread -Wno-tsan
 CFLAGS_cov := -O1 --coverage
 CFLAGS_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined
 LDFLAGS_asan := -fsanitize=address,undefined

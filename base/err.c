@@ -19,6 +19,15 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	return -code;
 }
 
+// As strerror, but beginning small, as the texts that callers of OCI runtimes look for do ("no such file or directory").
+static void append_errno(char *buf, size_t room, int code)
+{
+	int n = snprintf(buf, room, ": %s", strerror(code));
+
+	if (n > 4 && (size_t)n < room && buf[2] >= 'A' && buf[2] <= 'Z' && buf[3] >= 'a' && buf[3] <= 'z')
+		buf[2] = (char)(buf[2] - 'A' + 'a');
+}
+
 int err_errno(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -31,7 +40,7 @@ int err_errno(struct err *e, int code, const char *fmt, ...)
 	(void)vsnprintf(e->msg, sizeof(e->msg), fmt, ap); // as above
 	va_end(ap);
 	n = strlen(e->msg);
-	(void)snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", strerror(code)); // as above
+	append_errno(e->msg + n, sizeof(e->msg) - n, code);
 	return -code;
 }
 

@@ -26,13 +26,15 @@ static int prescan(const char *text, size_t len, unsigned depth_max, struct err 
 			return err_set(e, EINVAL, "invalid character: a NUL byte at offset %zu", i);
 		if (c == '\\') {
 			if (len - i > 5 && memcmp(text + i + 1, "u0000", 5) == 0)
-				return err_set(e, EINVAL, "invalid string: \\u0000 at offset %zu", i);
+				return err_set(e, EINVAL, "invalid string: \\u0000 at offset %zu",
+					       i);
 			i++;
 		} else if (c == '"') {
 			in_string = !in_string;
 		} else if (!in_string && (c == '{' || c == '[')) {
 			if (++depth > depth_max)
-				return err_set(e, EINVAL, "nested deeper than %u levels", depth_max);
+				return err_set(e, EINVAL, "nested deeper than %u levels",
+					       depth_max);
 		} else if (!in_string && (c == '}' || c == ']') && depth > 0) {
 			depth--;
 		}
@@ -121,7 +123,8 @@ static void path_print(const struct json_at *at, char *buf, size_t room)
 		if (!a->key)
 			used += (size_t)snprintf(buf + used, room - used, "[%zu]", a->index);
 		else if (plain_key(a->key))
-			used += (size_t)snprintf(buf + used, room - used, "%s%s", used ? "." : "", a->key);
+			used += (size_t)snprintf(buf + used, room - used, "%s%s", used ? "." : "",
+						 a->key);
 		else
 			used += (size_t)snprintf(buf + used, room - used, "[\"%.100s\"]", a->key);
 	}
@@ -149,7 +152,8 @@ int json_is_array(const struct json_at *at, size_t max, size_t *ret_n, struct er
 	if (!YAJL_IS_ARRAY(at->v))
 		return json_err(at, e, "expected an array");
 	if (at->v->u.array.len > max)
-		return json_err(at, e, "%zu elements, at most %zu are allowed", at->v->u.array.len, max);
+		return json_err(at, e, "%zu elements, at most %zu are allowed", at->v->u.array.len,
+				max);
 	*ret_n = at->v->u.array.len;
 	return 0;
 }
@@ -187,7 +191,8 @@ int json_u64(const struct json_at *at, uint64_t max, uint64_t *ret, struct err *
 	if (*end != '\0')
 		return json_err(at, e, "expected an unsigned integer");
 	if (errno == ERANGE || v > max)
-		return json_err(at, e, "%s is out of range (at most %llu)", s, (unsigned long long)max);
+		return json_err(at, e, "%s is out of range (at most %llu)", s,
+				(unsigned long long)max);
 	*ret = v;
 	return 0;
 }

@@ -78,11 +78,12 @@ static int parse_hook(struct oci_tree *t, const struct json_at *at, void *elem, 
 	return oci_read_i64(at, "timeout", 1, INT32_MAX, &h->timeout, e);
 }
 
-int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks, struct err *e)
+int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks,
+		    struct err *e)
 {
 	static const char *const name[OCI_HOOK_KINDS] = {
-		"prestart",	  "createRuntime", "createContainer",
-		"startContainer", "poststart",	   "poststop",
+		"prestart",       "createRuntime", "createContainer",
+		"startContainer", "poststart",     "poststop",
 	};
 	int r = json_is_object(at, e);
 
@@ -144,7 +145,8 @@ static int check_whole(const struct json_at *top, const struct oci_config *c, st
 	return 0;
 }
 
-static int parse_top(struct oci_tree *t, const struct json_at *top, struct oci_config *c, struct err *e)
+static int parse_top(struct oci_tree *t, const struct json_at *top, struct oci_config *c,
+		     struct err *e)
 {
 	struct json_at at;
 	int r = json_is_object(top, e);
@@ -172,8 +174,8 @@ static int parse_top(struct oci_tree *t, const struct json_at *top, struct oci_c
 			return r;
 	}
 	if ((r = parse_names(top, c, e)) < 0 ||
-	    (r = oci_read_list(t, top, "mounts", OCI_MOUNTS_MAX, sizeof(*c->mounts), oci_parse_mount, &c->mounts,
-			       &c->n_mounts, e)) < 0 ||
+	    (r = oci_read_list(t, top, "mounts", OCI_MOUNTS_MAX, sizeof(*c->mounts),
+			       oci_parse_mount, &c->mounts, &c->n_mounts, e)) < 0 ||
 	    (r = oci_read_map(t, top, "annotations", &c->annotations, e)) < 0)
 		return r;
 	return check_whole(top, c, e);

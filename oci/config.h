@@ -54,7 +54,7 @@ struct oci_id_maps {
 };
 
 struct oci_mount {
-	const char *destination; // absolute, or relative to "/" (tolerated)
+	const char *destination;   // absolute, or relative to "/" (tolerated)
 	const char *type, *source; // NULL when absent
 	struct oci_strv options;
 	bool bind, rbind; // options contain bind or rbind, or type is "bind"
@@ -62,7 +62,7 @@ struct oci_mount {
 };
 struct oci_rlimit {
 	const char *type; // "RLIMIT_NOFILE"
-	int resource; // RLIMIT_*
+	int resource;     // RLIMIT_*
 	uint64_t soft, hard;
 };
 struct oci_capabilities {
@@ -87,7 +87,7 @@ struct oci_process {
 	struct oci_rlimit *rlimits; // no type twice
 	size_t n_rlimits;
 	bool no_new_privileges;
-	struct oci_opt_i64 oom_score_adj; // -1000..1000
+	struct oci_opt_i64 oom_score_adj;             // -1000..1000
 	const char *apparmor_profile, *selinux_label; // NULL when absent or empty
 	bool has_scheduler, has_io_priority, has_exec_cpu_affinity;
 };
@@ -111,7 +111,17 @@ struct oci_hooks {
 	size_t n;
 };
 
-enum oci_ns { OCI_NS_PID, OCI_NS_NETWORK, OCI_NS_MOUNT, OCI_NS_IPC, OCI_NS_UTS, OCI_NS_USER, OCI_NS_CGROUP, OCI_NS_TIME, OCI_NS_KINDS };
+enum oci_ns {
+	OCI_NS_PID,
+	OCI_NS_NETWORK,
+	OCI_NS_MOUNT,
+	OCI_NS_IPC,
+	OCI_NS_UTS,
+	OCI_NS_USER,
+	OCI_NS_CGROUP,
+	OCI_NS_TIME,
+	OCI_NS_KINDS
+};
 extern const char *const oci_ns_name[OCI_NS_KINDS]; // "pid", "network", ...
 
 struct oci_device {
@@ -122,7 +132,7 @@ struct oci_device {
 };
 struct oci_device_rule {
 	bool allow;
-	char type; // a, b or c
+	char type;            // a, b or c
 	int64_t major, minor; // -1: any
 	bool read, write, mknod;
 };
@@ -141,7 +151,7 @@ struct oci_resources {
 	const char *cpu_cpus, *cpu_mems; // NULL when absent or empty
 	struct oci_opt_i64 pids_limit;
 	struct oci_opt_u32 blkio_weight; // 10..1000
-	bool has_blkio_devices; // weightDevice or a throttle list that is not empty
+	bool has_blkio_devices;          // weightDevice or a throttle list that is not empty
 	struct oci_hugepage_limit *hugepages;
 	size_t n_hugepages;
 	struct oci_map unified; // file -> value; no '/' in a file name
@@ -161,7 +171,7 @@ struct oci_linux {
 	struct oci_map sysctl;
 	struct oci_strv masked_paths, readonly_paths;
 	const char *rootfs_propagation, *mount_label; // NULL when absent or empty
-	struct oci_seccomp *seccomp; // NULL when absent; see oci/seccomp.h
+	struct oci_seccomp *seccomp;                  // NULL when absent; see oci/seccomp.h
 	bool has_time_offsets, has_personality, has_intel_rdt, has_memory_policy, has_net_devices;
 };
 
@@ -193,14 +203,14 @@ void oci_config_free(struct oci_config *c);
 // The JSON text again, all properties (also unknown ones) kept, with some strings replaced.
 struct oci_rewrite_mount {
 	const char *source; // NULL: as it is
-	bool shm; // a host's shared memory: becomes a tmpfs of the guest
+	bool shm;           // a host's shared memory: becomes a tmpfs of the guest
 };
 struct oci_rewrite {
-	const char *root_path; // NULL: as it is
+	const char *root_path;                  // NULL: as it is
 	const struct oci_rewrite_mount *mounts; // as many as the config has, or NULL
 };
-int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw, char **ret_json, size_t *ret_len,
-		       struct err *e);
+int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw, char **ret_json,
+		       size_t *ret_len, struct err *e);
 
 const char *oci_map_get(const struct oci_map *m, const char *key); // NULL when absent
 

@@ -5,7 +5,8 @@
 #include "base/err.h"
 #include "oci/tree.h"
 
-const char *const oci_ns_name[OCI_NS_KINDS] = { "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time" };
+const char *const oci_ns_name[OCI_NS_KINDS] = { "pid", "network", "mount",  "ipc",
+						"uts", "user",    "cgroup", "time" };
 
 static int parse_namespace(const struct json_at *at, struct oci_linux *l, struct err *e)
 {
@@ -55,7 +56,8 @@ static int parse_device(struct oci_tree *t, const struct json_at *at, void *elem
 	int r;
 
 	(void)t;
-	if ((r = oci_need_str(at, "path", &d->path, e)) < 0 || (r = oci_check_abs_path(at, "path", d->path, e)) < 0)
+	if ((r = oci_need_str(at, "path", &d->path, e)) < 0 ||
+	    (r = oci_check_abs_path(at, "path", d->path, e)) < 0)
 		return r;
 	if (!json_member(at, "type", &type))
 		return json_err(&type, e, "required, but absent");
@@ -66,18 +68,21 @@ static int parse_device(struct oci_tree *t, const struct json_at *at, void *elem
 			       (r = oci_need_u32(at, "minor", &d->minor, e)) < 0))
 		return r;
 	if ((r = oci_read_u32(at, "fileMode", &d->file_mode, e)) < 0 ||
-	    (r = oci_read_u32(at, "uid", &d->uid, e)) < 0 || (r = oci_read_u32(at, "gid", &d->gid, e)) < 0)
+	    (r = oci_read_u32(at, "uid", &d->uid, e)) < 0 ||
+	    (r = oci_read_u32(at, "gid", &d->gid, e)) < 0)
 		return r;
 	(void)json_member(at, "fileMode", &mode); // for its path
 	if (d->file_mode.set && d->file_mode.v > 07777)
-		return json_err(&mode, e, "%u is out of range (at most 4095, which is 07777)", d->file_mode.v);
+		return json_err(&mode, e, "%u is out of range (at most 4095, which is 07777)",
+				d->file_mode.v);
 	return 0;
 }
 
 static int check_propagation(const struct json_at *at, const struct oci_linux *l, struct err *e)
 {
-	static const char *const names[] = { "shared", "slave", "private", "unbindable", "rshared",
-					     "rslave", "rprivate", "runbindable", NULL };
+	static const char *const names[] = { "shared",     "slave",       "private",
+					     "unbindable", "rshared",     "rslave",
+					     "rprivate",   "runbindable", NULL };
 	struct json_at sub;
 	unsigned ignored;
 
@@ -87,7 +92,8 @@ static int check_propagation(const struct json_at *at, const struct oci_linux *l
 	return oci_read_enum(&sub, names, &ignored, e);
 }
 
-static int check_paths(const struct json_at *at, const char *key, const struct oci_strv *paths, struct err *e)
+static int check_paths(const struct json_at *at, const char *key, const struct oci_strv *paths,
+		       struct err *e)
 {
 	for (size_t i = 0; i < paths->n; i++) {
 		struct json_at list, item;
@@ -121,7 +127,8 @@ static int check_user_ns(const struct json_at *at, const struct oci_linux *l, st
 	return json_err(&sub, e, "id mappings need a user namespace");
 }
 
-int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_linux *l, struct err *e)
+int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_linux *l,
+		    struct err *e)
 {
 	struct json_at sub;
 	int r;
@@ -130,10 +137,11 @@ int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_lin
 	    (r = oci_read_id_maps(t, at, "uidMappings", &l->uid_maps, e)) < 0 ||
 	    (r = oci_read_id_maps(t, at, "gidMappings", &l->gid_maps, e)) < 0 ||
 	    (r = check_user_ns(at, l, e)) < 0 ||
-	    (r = oci_read_list(t, at, "devices", 4096, sizeof(*l->devices), parse_device, &l->devices,
-			       &l->n_devices, e)) < 0)
+	    (r = oci_read_list(t, at, "devices", 4096, sizeof(*l->devices), parse_device,
+			       &l->devices, &l->n_devices, e)) < 0)
 		return r;
-	if (json_member(at, "resources", &sub) && (r = oci_parse_resources(t, &sub, &l->resources, e)) < 0)
+	if (json_member(at, "resources", &sub) &&
+	    (r = oci_parse_resources(t, &sub, &l->resources, e)) < 0)
 		return r;
 	if ((r = oci_read_text(at, "cgroupsPath", &l->cgroups_path, e)) < 0 ||
 	    (r = oci_read_map(t, at, "sysctl", &l->sysctl, e)) < 0 ||
@@ -145,7 +153,8 @@ int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_lin
 	    (r = check_propagation(at, l, e)) < 0 ||
 	    (r = oci_read_text(at, "mountLabel", &l->mount_label, e)) < 0)
 		return r;
-	if (json_member(at, "seccomp", &sub) && (r = oci_parse_seccomp(t, &sub, &l->seccomp, e)) < 0)
+	if (json_member(at, "seccomp", &sub) &&
+	    (r = oci_parse_seccomp(t, &sub, &l->seccomp, e)) < 0)
 		return r;
 	l->has_time_offsets = has_content(at, "timeOffsets");
 	l->has_personality = has_content(at, "personality");

@@ -7,10 +7,22 @@
 #include "oci/tree.h"
 
 static const char *const rlimit_name[] = {
-	"RLIMIT_CPU",	   "RLIMIT_FSIZE",  "RLIMIT_DATA",	 "RLIMIT_STACK",
-	"RLIMIT_CORE",	   "RLIMIT_RSS",    "RLIMIT_NPROC",	 "RLIMIT_NOFILE",
-	"RLIMIT_MEMLOCK",  "RLIMIT_AS",	    "RLIMIT_LOCKS",	 "RLIMIT_SIGPENDING",
-	"RLIMIT_MSGQUEUE", "RLIMIT_NICE",   "RLIMIT_RTPRIO",	 "RLIMIT_RTTIME",
+	"RLIMIT_CPU",
+	"RLIMIT_FSIZE",
+	"RLIMIT_DATA",
+	"RLIMIT_STACK",
+	"RLIMIT_CORE",
+	"RLIMIT_RSS",
+	"RLIMIT_NPROC",
+	"RLIMIT_NOFILE",
+	"RLIMIT_MEMLOCK",
+	"RLIMIT_AS",
+	"RLIMIT_LOCKS",
+	"RLIMIT_SIGPENDING",
+	"RLIMIT_MSGQUEUE",
+	"RLIMIT_NICE",
+	"RLIMIT_RTPRIO",
+	"RLIMIT_RTTIME",
 	NULL,
 };
 // The kernel's numbers are the table's indexes on x86-64 and arm64; two are spelled out to notice if not.
@@ -28,7 +40,8 @@ static int parse_rlimit(struct oci_tree *t, const struct json_at *at, void *elem
 	if (!json_member(at, "type", &type))
 		return json_err(&type, e, "required, but absent");
 	if ((r = oci_read_enum(&type, rlimit_name, &number, e)) < 0 ||
-	    (r = oci_read_u64(at, "soft", &soft, e)) < 0 || (r = oci_read_u64(at, "hard", &hard, e)) < 0)
+	    (r = oci_read_u64(at, "soft", &soft, e)) < 0 ||
+	    (r = oci_read_u64(at, "hard", &hard, e)) < 0)
 		return r;
 	if (!soft.set || !hard.set)
 		return json_err(at, e, "soft and hard are required");
@@ -56,7 +69,8 @@ static int check_rlimits_once(const struct json_at *at, const struct oci_process
 	return 0;
 }
 
-static int parse_user(struct oci_tree *t, const struct json_at *at, struct oci_process *p, struct err *e)
+static int parse_user(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
+		      struct err *e)
 {
 	struct oci_opt_u32 uid = { 0 }, gid = { 0 };
 	struct json_at gids, umask;
@@ -64,13 +78,15 @@ static int parse_user(struct oci_tree *t, const struct json_at *at, struct oci_p
 	int r;
 
 	if ((r = json_is_object(at, e)) < 0 || (r = oci_read_u32(at, "uid", &uid, e)) < 0 ||
-	    (r = oci_read_u32(at, "gid", &gid, e)) < 0 || (r = oci_read_u32(at, "umask", &p->umask, e)) < 0)
+	    (r = oci_read_u32(at, "gid", &gid, e)) < 0 ||
+	    (r = oci_read_u32(at, "umask", &p->umask, e)) < 0)
 		return r;
 	p->uid = uid.v;
 	p->gid = gid.v;
 	if (p->umask.set && p->umask.v > 0777) {
 		(void)json_member(at, "umask", &umask); // it is there
-		return json_err(&umask, e, "%u is out of range (at most 511, which is 0777)", p->umask.v);
+		return json_err(&umask, e, "%u is out of range (at most 511, which is 0777)",
+				p->umask.v);
 	}
 	if (!json_member(at, "additionalGids", &gids))
 		return 0;
@@ -91,11 +107,13 @@ static int parse_user(struct oci_tree *t, const struct json_at *at, struct oci_p
 	return 0;
 }
 
-static int parse_capabilities(struct oci_tree *t, const struct json_at *at, struct oci_capabilities *c, struct err *e)
+static int parse_capabilities(struct oci_tree *t, const struct json_at *at,
+			      struct oci_capabilities *c, struct err *e)
 {
 	int r;
 
-	if ((r = json_is_object(at, e)) < 0 || (r = oci_read_strv(t, at, "bounding", &c->bounding, e)) < 0 ||
+	if ((r = json_is_object(at, e)) < 0 ||
+	    (r = oci_read_strv(t, at, "bounding", &c->bounding, e)) < 0 ||
 	    (r = oci_read_strv(t, at, "effective", &c->effective, e)) < 0 ||
 	    (r = oci_read_strv(t, at, "inheritable", &c->inheritable, e)) < 0 ||
 	    (r = oci_read_strv(t, at, "permitted", &c->permitted, e)) < 0 ||
@@ -121,7 +139,8 @@ static int parse_console_size(const struct json_at *at, struct oci_process *p, s
 	return 0;
 }
 
-static int parse_args(struct oci_tree *t, const struct json_at *at, struct oci_process *p, struct err *e)
+static int parse_args(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
+		      struct err *e)
 {
 	struct json_at args, args0;
 	int r = oci_read_strv(t, at, "args", &p->args, e);
@@ -144,26 +163,30 @@ static bool has_member(const struct json_at *at, const char *key)
 	return json_member(at, key, &ignored);
 }
 
-int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p, struct err *e)
+int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
+		      struct err *e)
 {
 	struct json_at sub;
 	int r;
 
-	if ((r = json_is_object(at, e)) < 0 || (r = oci_read_bool(at, "terminal", &p->terminal, e)) < 0)
+	if ((r = json_is_object(at, e)) < 0 ||
+	    (r = oci_read_bool(at, "terminal", &p->terminal, e)) < 0)
 		return r;
 	if (json_member(at, "consoleSize", &sub) && (r = parse_console_size(&sub, p, e)) < 0)
 		return r;
 	if (json_member(at, "user", &sub) && (r = parse_user(t, &sub, p, e)) < 0)
 		return r;
-	if ((r = parse_args(t, at, p, e)) < 0 || (r = oci_read_strv(t, at, "env", &p->env, e)) < 0 ||
-	    (r = oci_need_str(at, "cwd", &p->cwd, e)) < 0 || (r = oci_check_abs_path(at, "cwd", p->cwd, e)) < 0)
+	if ((r = parse_args(t, at, p, e)) < 0 ||
+	    (r = oci_read_strv(t, at, "env", &p->env, e)) < 0 ||
+	    (r = oci_need_str(at, "cwd", &p->cwd, e)) < 0 ||
+	    (r = oci_check_abs_path(at, "cwd", p->cwd, e)) < 0)
 		return r;
 	if (json_member(at, "capabilities", &sub)) {
 		if ((r = parse_capabilities(t, &sub, &p->capabilities, e)) < 0)
 			return r;
 	}
-	if ((r = oci_read_list(t, at, "rlimits", 64, sizeof(*p->rlimits), parse_rlimit, &p->rlimits, &p->n_rlimits,
-			       e)) < 0 ||
+	if ((r = oci_read_list(t, at, "rlimits", 64, sizeof(*p->rlimits), parse_rlimit, &p->rlimits,
+			       &p->n_rlimits, e)) < 0 ||
 	    (r = check_rlimits_once(at, p, e)) < 0 ||
 	    (r = oci_read_bool(at, "noNewPrivileges", &p->no_new_privileges, e)) < 0 ||
 	    (r = oci_read_i64(at, "oomScoreAdj", -1000, 1000, &p->oom_score_adj, e)) < 0 ||

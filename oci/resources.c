@@ -5,7 +5,8 @@
 #include "base/err.h"
 #include "oci/tree.h"
 
-static int read_number_or_any(const struct json_at *at, const char *key, int64_t *ret, struct err *e)
+static int read_number_or_any(const struct json_at *at, const char *key, int64_t *ret,
+			      struct err *e)
 {
 	struct oci_opt_i64 v = { .v = -1 };
 	int r = oci_read_i64(at, key, -1, UINT32_MAX, &v, e);
@@ -14,7 +15,8 @@ static int read_number_or_any(const struct json_at *at, const char *key, int64_t
 	return r;
 }
 
-static int parse_device_rule(struct oci_tree *t, const struct json_at *at, void *elem, struct err *e)
+static int parse_device_rule(struct oci_tree *t, const struct json_at *at, void *elem,
+			     struct err *e)
 {
 	struct oci_device_rule *d = elem;
 	static const char *const type_name[] = { "a", "b", "c", "", NULL };
@@ -39,7 +41,8 @@ static int parse_device_rule(struct oci_tree *t, const struct json_at *at, void 
 		access = "rwm";
 	(void)json_member(at, "access", &sub); // for its path
 	if (access[strspn(access, "rwm")] != '\0')
-		return json_err(&sub, e, "unknown value \"%.20s\" (expected letters of rwm)", access);
+		return json_err(&sub, e, "unknown value \"%.20s\" (expected letters of rwm)",
+				access);
 	d->read = strchr(access, 'r') != NULL;
 	d->write = strchr(access, 'w') != NULL;
 	d->mknod = strchr(access, 'm') != NULL;
@@ -72,7 +75,8 @@ static int parse_cpu(const struct json_at *at, struct oci_resources *res, struct
 	struct json_at sub;
 	int r;
 
-	if ((r = json_is_object(at, e)) < 0 || (r = oci_read_u64(at, "shares", &res->cpu_shares, e)) < 0 ||
+	if ((r = json_is_object(at, e)) < 0 ||
+	    (r = oci_read_u64(at, "shares", &res->cpu_shares, e)) < 0 ||
 	    (r = oci_read_i64(at, "quota", INT64_MIN, INT64_MAX, &res->cpu_quota, e)) < 0 ||
 	    (r = oci_read_u64(at, "period", &res->cpu_period, e)) < 0 ||
 	    (r = oci_read_u64(at, "burst", &res->cpu_burst, e)) < 0 ||
@@ -80,7 +84,8 @@ static int parse_cpu(const struct json_at *at, struct oci_resources *res, struct
 	    (r = oci_read_text(at, "cpus", &res->cpu_cpus, e)) < 0 ||
 	    (r = oci_read_text(at, "mems", &res->cpu_mems, e)) < 0)
 		return r;
-	res->has_cpu_realtime = json_member(at, "realtimeRuntime", &sub) || json_member(at, "realtimePeriod", &sub);
+	res->has_cpu_realtime =
+		json_member(at, "realtimeRuntime", &sub) || json_member(at, "realtimePeriod", &sub);
 	return 0;
 }
 
@@ -93,12 +98,14 @@ static bool list_has_elements(const struct json_at *at, const char *key)
 
 static int parse_blkio(const struct json_at *at, struct oci_resources *res, struct err *e)
 {
-	static const char *const lists[] = { "weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice",
-					     "throttleReadIOPSDevice", "throttleWriteIOPSDevice" };
+	static const char *const lists[] = { "weightDevice", "throttleReadBpsDevice",
+					     "throttleWriteBpsDevice", "throttleReadIOPSDevice",
+					     "throttleWriteIOPSDevice" };
 	struct json_at weight;
 	int r;
 
-	if ((r = json_is_object(at, e)) < 0 || (r = oci_read_u32(at, "weight", &res->blkio_weight, e)) < 0)
+	if ((r = json_is_object(at, e)) < 0 ||
+	    (r = oci_read_u32(at, "weight", &res->blkio_weight, e)) < 0)
 		return r;
 	if (res->blkio_weight.set && res->blkio_weight.v == 0)
 		res->blkio_weight.set = false; // what tools write for "not given"
@@ -128,7 +135,8 @@ static int parse_hugepage(struct oci_tree *t, const struct json_at *at, void *el
 	digits = strspn(h->page_size, "0123456789");
 	if (digits == 0 || digits > 6 || strspn(h->page_size + digits, "KMG") != 1 ||
 	    strcmp(h->page_size + digits + 1, "B") != 0)
-		return json_err(&sub, e, "unknown value \"%.40s\" (expected for example 2MB)", h->page_size);
+		return json_err(&sub, e, "unknown value \"%.40s\" (expected for example 2MB)",
+				h->page_size);
 	if (!limit.set)
 		return json_err(at, e, "limit is required");
 	h->limit = limit.v;
@@ -149,14 +157,15 @@ static int check_unified(const struct json_at *at, const struct oci_resources *r
 	return 0;
 }
 
-int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci_resources *res, struct err *e)
+int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci_resources *res,
+			struct err *e)
 {
 	struct json_at sub;
 	int r;
 
 	if ((r = json_is_object(at, e)) < 0 ||
-	    (r = oci_read_list(t, at, "devices", 4096, sizeof(*res->devices), parse_device_rule, &res->devices,
-			       &res->n_devices, e)) < 0)
+	    (r = oci_read_list(t, at, "devices", 4096, sizeof(*res->devices), parse_device_rule,
+			       &res->devices, &res->n_devices, e)) < 0)
 		return r;
 	if (json_member(at, "memory", &sub) && (r = parse_memory(&sub, res, e)) < 0)
 		return r;
@@ -169,10 +178,12 @@ int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci
 	}
 	if (json_member(at, "blockIO", &sub) && (r = parse_blkio(&sub, res, e)) < 0)
 		return r;
-	if ((r = oci_read_list(t, at, "hugepageLimits", 64, sizeof(*res->hugepages), parse_hugepage, &res->hugepages,
-			       &res->n_hugepages, e)) < 0 ||
-	    (r = oci_read_map(t, at, "unified", &res->unified, e)) < 0 || (r = check_unified(at, res, e)) < 0)
+	if ((r = oci_read_list(t, at, "hugepageLimits", 64, sizeof(*res->hugepages), parse_hugepage,
+			       &res->hugepages, &res->n_hugepages, e)) < 0 ||
+	    (r = oci_read_map(t, at, "unified", &res->unified, e)) < 0 ||
+	    (r = check_unified(at, res, e)) < 0)
 		return r;
-	res->has_rdma = json_member(at, "rdma", &sub) && !(YAJL_IS_OBJECT(sub.v) && sub.v->u.object.len == 0);
+	res->has_rdma = json_member(at, "rdma", &sub) &&
+			!(YAJL_IS_OBJECT(sub.v) && sub.v->u.object.len == 0);
 	return 0;
 }

@@ -66,7 +66,8 @@ static void emit(struct json_out *o, yajl_val v)
 // Memory cannot be shared between host and guest by path: the pod gets its own, of the usual size.
 static void emit_shm(struct json_out *o, const char *destination)
 {
-	static const char *const options[] = { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" };
+	static const char *const options[] = { "nosuid", "noexec", "nodev", "mode=1777",
+					       "size=65536k" };
 
 	json_out_open(o, '{');
 	json_out_kstr(o, "destination", destination);
@@ -97,8 +98,8 @@ static void emit_mounts(struct json_out *o, const struct oci_config *c, yajl_val
 	json_out_close(o, ']');
 }
 
-int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw, char **ret_json, size_t *ret_len,
-		       struct err *e)
+int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw, char **ret_json,
+		       size_t *ret_len, struct err *e)
 {
 	yajl_val top = c->tree->json;
 	struct json_at root_at = json_top(top), mounts, root;
@@ -109,7 +110,7 @@ int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw,
 		return r;
 	// The members that counted in the parse are the ones to change: names can occur twice.
 	(void)json_member(&root_at, "mounts", &mounts); // v is NULL when absent
-	(void)json_member(&root_at, "root", &root); // as above
+	(void)json_member(&root_at, "root", &root);     // as above
 	json_out_open(&o, '{');
 	for (size_t i = 0; i < top->u.object.len; i++) {
 		yajl_val v = top->u.object.values[i];

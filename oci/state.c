@@ -9,7 +9,8 @@
 #include "base/json.h"
 #include "oci/oci.h"
 
-static int print(const struct oci_state *s, const char *indent, char **ret_json, size_t *ret_len, struct err *e)
+static int print(const struct oci_state *s, const char *indent, char **ret_json, size_t *ret_len,
+		 struct err *e)
 {
 	struct json_out o;
 	int r = json_out_init(&o, indent, e);
@@ -43,7 +44,8 @@ int oci_state_print(const struct oci_state *s, char **ret_json, size_t *ret_len,
 	return print(s, "  ", ret_json, ret_len, e);
 }
 
-int oci_state_print_compact(const struct oci_state *s, char **ret_json, size_t *ret_len, struct err *e)
+int oci_state_print_compact(const struct oci_state *s, char **ret_json, size_t *ret_len,
+			    struct err *e)
 {
 	return print(s, NULL, ret_json, ret_len, e);
 }

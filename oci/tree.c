@@ -17,7 +17,8 @@ void *oci_tree_alloc(struct oci_tree *t, size_t n, size_t size)
 	struct oci_chunk *c;
 	size_t bytes;
 
-	if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(bytes, sizeof(*c), &bytes))
+	if (__builtin_mul_overflow(n, size, &bytes) ||
+	    __builtin_add_overflow(bytes, sizeof(*c), &bytes))
 		return NULL;
 	c = calloc(1, bytes);
 	if (!c)
@@ -114,8 +115,8 @@ int oci_read_u64(const struct json_at *obj, const char *key, struct oci_opt_u64 
 	return r;
 }
 
-int oci_read_i64(const struct json_at *obj, const char *key, int64_t min, int64_t max, struct oci_opt_i64 *ret,
-		 struct err *e)
+int oci_read_i64(const struct json_at *obj, const char *key, int64_t min, int64_t max,
+		 struct oci_opt_i64 *ret, struct err *e)
 {
 	struct json_at at;
 	int r;
@@ -127,7 +128,8 @@ int oci_read_i64(const struct json_at *obj, const char *key, int64_t min, int64_
 	return r;
 }
 
-int oci_read_strv(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_strv *ret, struct err *e)
+int oci_read_strv(struct oci_tree *t, const struct json_at *obj, const char *key,
+		  struct oci_strv *ret, struct err *e)
 {
 	struct json_at at;
 	size_t n = 0;
@@ -152,7 +154,8 @@ int oci_read_strv(struct oci_tree *t, const struct json_at *obj, const char *key
 	return 0;
 }
 
-int oci_read_map(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_map *ret, struct err *e)
+int oci_read_map(struct oci_tree *t, const struct json_at *obj, const char *key,
+		 struct oci_map *ret, struct err *e)
 {
 	struct json_at at;
 	size_t n;
@@ -222,8 +225,8 @@ int oci_check_abs_path(const struct json_at *obj, const char *key, const char *p
 	return 0;
 }
 
-int oci_read_list(struct oci_tree *t, const struct json_at *obj, const char *key, size_t max, size_t size, oci_each_fn *fn,
-		  void *ret_v, size_t *ret_n, struct err *e)
+int oci_read_list(struct oci_tree *t, const struct json_at *obj, const char *key, size_t max,
+		  size_t size, oci_each_fn *fn, void *ret_v, size_t *ret_n, struct err *e)
 {
 	struct json_at at;
 	size_t n;
@@ -269,8 +272,8 @@ static int read_id_map(struct oci_tree *t, const struct json_at *at, void *elem,
 	return 0;
 }
 
-int oci_read_id_maps(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_id_maps *ret,
-		     struct err *e)
+int oci_read_id_maps(struct oci_tree *t, const struct json_at *obj, const char *key,
+		     struct oci_id_maps *ret, struct err *e)
 {
 	// The kernel takes 340 lines in a map file.
 	return oci_read_list(t, obj, key, 340, sizeof(*ret->v), read_id_map, &ret->v, &ret->n, e);

@@ -24,14 +24,18 @@ int oci_read_str(const struct json_at *obj, const char *key, const char **ret, s
 // As oci_read_str, but an empty string counts as absent.
 int oci_read_text(const struct json_at *obj, const char *key, const char **ret, struct err *e);
 int oci_read_bool(const struct json_at *obj, const char *key, bool *ret, struct err *e);
-int oci_read_u32(const struct json_at *obj, const char *key, struct oci_opt_u32 *ret, struct err *e);
-int oci_read_u64(const struct json_at *obj, const char *key, struct oci_opt_u64 *ret, struct err *e);
-int oci_read_i64(const struct json_at *obj, const char *key, int64_t min, int64_t max, struct oci_opt_i64 *ret,
+int oci_read_u32(const struct json_at *obj, const char *key, struct oci_opt_u32 *ret,
 		 struct err *e);
-int oci_read_strv(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_strv *ret, struct err *e);
-int oci_read_map(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_map *ret, struct err *e);
-int oci_read_id_maps(struct oci_tree *t, const struct json_at *obj, const char *key, struct oci_id_maps *ret,
-		     struct err *e);
+int oci_read_u64(const struct json_at *obj, const char *key, struct oci_opt_u64 *ret,
+		 struct err *e);
+int oci_read_i64(const struct json_at *obj, const char *key, int64_t min, int64_t max,
+		 struct oci_opt_i64 *ret, struct err *e);
+int oci_read_strv(struct oci_tree *t, const struct json_at *obj, const char *key,
+		  struct oci_strv *ret, struct err *e);
+int oci_read_map(struct oci_tree *t, const struct json_at *obj, const char *key,
+		 struct oci_map *ret, struct err *e);
+int oci_read_id_maps(struct oci_tree *t, const struct json_at *obj, const char *key,
+		     struct oci_id_maps *ret, struct err *e);
 
 // A required unsigned 32-bit member.
 int oci_need_u32(const struct json_at *obj, const char *key, uint32_t *ret, struct err *e);
@@ -42,15 +46,20 @@ int oci_check_abs_path(const struct json_at *obj, const char *key, const char *p
 
 // An array of objects: allocates n elements of `size` and calls fn for each. *ret_v is NULL when there are none.
 typedef int oci_each_fn(struct oci_tree *t, const struct json_at *at, void *elem, struct err *e);
-int oci_read_list(struct oci_tree *t, const struct json_at *obj, const char *key, size_t max, size_t size, oci_each_fn *fn,
-		  void *ret_v, size_t *ret_n, struct err *e);
+int oci_read_list(struct oci_tree *t, const struct json_at *obj, const char *key, size_t max,
+		  size_t size, oci_each_fn *fn, void *ret_v, size_t *ret_n, struct err *e);
 
 // The parts, each in a file of its own.
-int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p, struct err *e);
-int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_linux *l, struct err *e);
-int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci_resources *r, struct err *e);
-int oci_parse_seccomp(struct oci_tree *t, const struct json_at *at, struct oci_seccomp **ret, struct err *e);
+int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
+		      struct err *e);
+int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_linux *l,
+		    struct err *e);
+int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci_resources *r,
+			struct err *e);
+int oci_parse_seccomp(struct oci_tree *t, const struct json_at *at, struct oci_seccomp **ret,
+		      struct err *e);
 int oci_parse_mount(struct oci_tree *t, const struct json_at *at, void *elem, struct err *e);
-int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks, struct err *e);
+int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks,
+		    struct err *e);
 
 #endif

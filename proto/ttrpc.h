@@ -15,9 +15,10 @@ struct ttrpc_server;
 
 enum {
 	TTRPC_PAYLOAD_MAX = 4 << 20, // of a frame, by the protocol
-	TTRPC_QUEUE_MAX = 64 << 20, // bytes waiting to be written; a peer that lets more pile up is cut off
+	TTRPC_QUEUE_MAX =
+		64 << 20, // bytes waiting to be written; a peer that lets more pile up is cut off
 	TTRPC_CALLS_MAX = 1024, // under way on one connection
-	TTRPC_CONNS_MAX = 256, // of one server
+	TTRPC_CONNS_MAX = 256,  // of one server
 };
 
 enum ttrpc_code {
@@ -43,26 +44,28 @@ enum ttrpc_code ttrpc_errno_code(int code);
 // ---- client
 // Called exactly once per call: with the peer's answer, DEADLINE_EXCEEDED, or UNAVAILABLE when the connection ends (also
 // by ttrpc_client_free). message is for a person ("" when OK). payload is borrowed.
-typedef void ttrpc_reply_fn(void *arg, int code, const char *message, const uint8_t *payload, size_t len);
+typedef void ttrpc_reply_fn(void *arg, int code, const char *message, const uint8_t *payload,
+			    size_t len);
 
 // Takes fd in every case. on_closed (may be NULL) is called once when the peer ends the connection, after the replies of
-// the calls under way; the client must then still be freed (not from inside a reply).
-int ttrpc_client_new(struct loop *l, int fd, void (*on_closed)(void *arg), void *arg, struct ttrpc_client **ret_client,
-		     struct err *e);
+// the calls under way; the client must then still be freed. Freeing is allowed inside any of its callbacks.
+int ttrpc_client_new(struct loop *l, int fd, void (*on_closed)(void *arg), void *arg,
+		     struct ttrpc_client **ret_client, struct err *e);
 void ttrpc_client_free(struct ttrpc_client *c);
 // timeout_ms < 0: none. On failure fn is not called.
-int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method, const void *payload, size_t len,
-		      int timeout_ms, ttrpc_reply_fn *fn, void *arg, struct err *e);
+int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
+		      const void *payload, size_t len, int timeout_ms, ttrpc_reply_fn *fn,
+		      void *arg, struct err *e);
 
 // ---- server
 // Must answer the call exactly once, now or later, by ttrpc_call_reply or ttrpc_call_fail (which free it); a call whose
 // connection is gone swallows its answer. Strings and payload are borrowed until the function returns.
-typedef void ttrpc_request_fn(void *arg, struct ttrpc_call *call, const char *service, const char *method,
-			      const uint8_t *payload, size_t len);
+typedef void ttrpc_request_fn(void *arg, struct ttrpc_call *call, const char *service,
+			      const char *method, const uint8_t *payload, size_t len);
 
 // listen_fd is non-blocking and borrowed; -1: none, connections come by ttrpc_server_add.
-int ttrpc_server_new(struct loop *l, int listen_fd, ttrpc_request_fn *fn, void *arg, struct ttrpc_server **ret_server,
-		     struct err *e);
+int ttrpc_server_new(struct loop *l, int listen_fd, ttrpc_request_fn *fn, void *arg,
+		     struct ttrpc_server **ret_server, struct err *e);
 int ttrpc_server_add(struct ttrpc_server *s, int fd, struct err *e); // takes fd in every case
 // Tries to write what is queued, then closes all connections. Calls not answered yet may still be answered (to nobody).
 void ttrpc_server_free(struct ttrpc_server *s);

@@ -31,10 +31,27 @@ struct ttrpc_client {
 	unsigned n_pending;
 	uint32_t next_stream;
 	bool closed;
+	unsigned
+		busy; // handlers on the stack; freed inside one, the memory goes when the last returns
+	bool free_after;
 };
 
-// Takes p off the list and answers it. The client may be used by the answer's handler, but not freed.
-static void pending_finish(struct pending *p, int code, const char *message, const uint8_t *payload, size_t len)
+static void client_enter(struct ttrpc_client *c)
+{
+	c->busy++;
+}
+
+static void client_leave(struct ttrpc_client *c)
+{
+	if (--c->busy == 0 && c->free_after) {
+		ttrpc_conn_free(c->conn);
+		free(c);
+	}
+}
+
+// Takes p off the list and answers it.
+static void pending_finish(struct pending *p, int code, const char *message, const uint8_t *payload,
+			   size_t len)
 {
 	struct pending **at = &p->client->pending;
 
@@ -49,7 +66,12 @@ static void pending_finish(struct pending *p, int code, const char *message, con
 
 static void on_deadline(void *arg)
 {
-	pending_finish(arg, TTRPC_DEADLINE_EXCEEDED, "deadline exceeded", NULL, 0);
+	struct pending *p = arg;
+	struct ttrpc_client *c = p->client;
+
+	client_enter(c);
+	pending_finish(p, TTRPC_DEADLINE_EXCEEDED, "deadline exceeded", NULL, 0);
+	client_leave(c);
 }
 
 static void fail_all(struct ttrpc_client *c)
@@ -68,6 +90,7 @@ static void on_frame(void *arg, const struct ttrpc_frame *f)
 		p = p->next;
 	if (f->type != TTRPC_TYPE_RESPONSE || !p)
 		return; // late, or a kind that unary calls do not have
+	client_enter(c);
 	r = f->payload ? ttrpc__response__unpack(NULL, f->len, f->payload) : NULL;
 	if (!r)
 		pending_finish(p, TTRPC_INTERNAL, "malformed response", NULL, 0);
@@ -77,22 +100,25 @@ static void on_frame(void *arg, const struct ttrpc_frame *f)
 		pending_finish(p, TTRPC_OK, "", r->payload.data, r->payload.len);
 	if (r)
 		ttrpc__response__free_unpacked(r, NULL);
+	client_leave(c);
 }
 
 static void on_conn_closed(void *arg)
 {
 	struct ttrpc_client *c = arg;
 
+	client_enter(c);
 	c->closed = true;
 	fail_all(c);
 	if (c->on_closed)
 		c->on_closed(c->arg);
+	client_leave(c);
 }
 
 static const struct ttrpc_conn_ops client_ops = { .frame = on_frame, .closed = on_conn_closed };
 
-int ttrpc_client_new(struct loop *l, int fd, void (*on_closed)(void *arg), void *arg, struct ttrpc_client **ret_client,
-		     struct err *e)
+int ttrpc_client_new(struct loop *l, int fd, void (*on_closed)(void *arg), void *arg,
+		     struct ttrpc_client **ret_client, struct err *e)
 {
 	struct ttrpc_client *c = calloc(1, sizeof(*c));
 	int r;
@@ -101,7 +127,9 @@ int ttrpc_client_new(struct loop *l, int fd, void (*on_closed)(void *arg), void 
 		close_fd(fd);
 		return err_errno(e, ENOMEM, "ttrpc client");
 	}
-	*c = (struct ttrpc_client){ .loop = l, .on_closed = on_closed, .arg = arg, .next_stream = 1 };
+	*c = (struct ttrpc_client){
+		.loop = l, .on_closed = on_closed, .arg = arg, .next_stream = 1
+	};
 	r = ttrpc_conn_new(l, fd, &client_ops, c, &c->conn, e);
 	if (r < 0) {
 		free(c);
@@ -117,13 +145,14 @@ void ttrpc_client_free(struct ttrpc_client *c)
 		return;
 	c->closed = true;
 	c->on_closed = NULL;
+	client_enter(c);
 	fail_all(c);
-	ttrpc_conn_free(c->conn);
-	free(c);
+	c->free_after = true;
+	client_leave(c);
 }
 
-static int send_request(struct ttrpc_client *c, uint32_t stream, const char *service, const char *method,
-			const void *payload, size_t len, int timeout_ms)
+static int send_request(struct ttrpc_client *c, uint32_t stream, const char *service,
+			const char *method, const void *payload, size_t len, int timeout_ms)
 {
 	Ttrpc__Request q;
 	uint8_t *buf AUTO_FREE = NULL;
@@ -131,7 +160,7 @@ static int send_request(struct ttrpc_client *c, uint32_t stream, const char *ser
 
 	ttrpc__request__init(&q);
 	memcpy(&q.service, &service, sizeof(service)); // the packer does not write to its input
-	memcpy(&q.method, &method, sizeof(method)); // as above
+	memcpy(&q.method, &method, sizeof(method));    // as above
 	memcpy(&q.payload.data, &payload, sizeof(payload)); // as above
 	q.payload.len = len;
 	q.timeout_nano = timeout_ms < 0 ? 0 : (int64_t)timeout_ms * 1000000;
@@ -145,8 +174,9 @@ static int send_request(struct ttrpc_client *c, uint32_t stream, const char *ser
 	return ttrpc_conn_send(c->conn, stream, TTRPC_TYPE_REQUEST, buf, n);
 }
 
-int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method, const void *payload, size_t len,
-		      int timeout_ms, ttrpc_reply_fn *fn, void *arg, struct err *e)
+int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
+		      const void *payload, size_t len, int timeout_ms, ttrpc_reply_fn *fn,
+		      void *arg, struct err *e)
 {
 	struct pending *p;
 	int r;
@@ -160,7 +190,8 @@ int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *m
 		return err_errno(e, ENOMEM, "%s", method);
 	*p = (struct pending){ .client = c, .stream = c->next_stream, .fn = fn, .arg = arg };
 	if (timeout_ms >= 0) {
-		r = loop_add_timer(c->loop, "ttrpc deadline", timeout_ms, on_deadline, p, &p->timer, e);
+		r = loop_add_timer(c->loop, "ttrpc deadline", timeout_ms, on_deadline, p, &p->timer,
+				   e);
 		if (r < 0) {
 			free(p);
 			return r;
@@ -182,13 +213,20 @@ int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *m
 static const struct {
 	int code, number;
 } code_table[] = {
-	{ TTRPC_CANCELED, ECANCELED },		 { TTRPC_INVALID_ARGUMENT, EINVAL },
-	{ TTRPC_DEADLINE_EXCEEDED, ETIMEDOUT },	 { TTRPC_NOT_FOUND, ENOENT },
-	{ TTRPC_ALREADY_EXISTS, EEXIST },	 { TTRPC_PERMISSION_DENIED, EACCES },
-	{ TTRPC_RESOURCE_EXHAUSTED, ENOMEM },	 { TTRPC_FAILED_PRECONDITION, EBUSY },
-	{ TTRPC_UNIMPLEMENTED, ENOSYS },	 { TTRPC_UNAVAILABLE, EPIPE },
-	{ TTRPC_UNIMPLEMENTED, ENOTSUP },	 { TTRPC_PERMISSION_DENIED, EPERM },
-	{ TTRPC_NOT_FOUND, ESRCH },		 { TTRPC_UNAVAILABLE, ECONNREFUSED },
+	{ TTRPC_CANCELED, ECANCELED },
+	{ TTRPC_INVALID_ARGUMENT, EINVAL },
+	{ TTRPC_DEADLINE_EXCEEDED, ETIMEDOUT },
+	{ TTRPC_NOT_FOUND, ENOENT },
+	{ TTRPC_ALREADY_EXISTS, EEXIST },
+	{ TTRPC_PERMISSION_DENIED, EACCES },
+	{ TTRPC_RESOURCE_EXHAUSTED, ENOMEM },
+	{ TTRPC_FAILED_PRECONDITION, EBUSY },
+	{ TTRPC_UNIMPLEMENTED, ENOSYS },
+	{ TTRPC_UNAVAILABLE, EPIPE },
+	{ TTRPC_UNIMPLEMENTED, ENOTSUP },
+	{ TTRPC_PERMISSION_DENIED, EPERM },
+	{ TTRPC_NOT_FOUND, ESRCH },
+	{ TTRPC_UNAVAILABLE, ECONNREFUSED },
 	{ TTRPC_UNAVAILABLE, ECONNRESET },
 };
 

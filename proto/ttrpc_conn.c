@@ -20,9 +20,9 @@ struct ttrpc_conn {
 	int fd;
 	const struct ttrpc_conn_ops *ops;
 	void *arg;
-	bool dead; // the peer is gone, or has been cut off
+	bool dead;                    // the peer is gone, or has been cut off
 	bool in_callback, free_after; // freed inside a callback: the memory goes when it returns
-	uint8_t *in; // header and payload of the frame that is being read
+	uint8_t *in;                  // header and payload of the frame that is being read
 	size_t in_len, in_room;
 	size_t skip; // bytes of a payload that is too large
 	uint8_t *out;
@@ -39,7 +39,8 @@ void ttrpc_header_put(uint8_t *p, uint32_t len, uint32_t stream, uint8_t type, u
 	p[9] = flags;
 }
 
-void ttrpc_header_get(const uint8_t *p, uint32_t *len, uint32_t *stream, uint8_t *type, uint8_t *flags)
+void ttrpc_header_get(const uint8_t *p, uint32_t *len, uint32_t *stream, uint8_t *type,
+		      uint8_t *flags)
 {
 	*len = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 	*stream = (uint32_t)p[4] << 24 | (uint32_t)p[5] << 16 | (uint32_t)p[6] << 8 | p[7];
@@ -152,7 +153,8 @@ static void conn_read(struct ttrpc_conn *c)
 static int conn_flush(struct ttrpc_conn *c)
 {
 	while (c->out_done < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_done, c->out_len - c->out_done, MSG_NOSIGNAL);
+		ssize_t n =
+			send(c->fd, c->out + c->out_done, c->out_len - c->out_done, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -180,7 +182,8 @@ static void conn_event(void *arg, uint32_t events)
 		conn_destroy(c);
 }
 
-int ttrpc_conn_send(struct ttrpc_conn *c, uint32_t stream, uint8_t type, const void *payload, size_t len)
+int ttrpc_conn_send(struct ttrpc_conn *c, uint32_t stream, uint8_t type, const void *payload,
+		    size_t len)
 {
 	size_t need;
 
@@ -206,8 +209,8 @@ int ttrpc_conn_send(struct ttrpc_conn *c, uint32_t stream, uint8_t type, const v
 	return conn_flush(c) < 0 ? -EPIPE : 0;
 }
 
-int ttrpc_conn_new(struct loop *l, int fd, const struct ttrpc_conn_ops *ops, void *arg, struct ttrpc_conn **ret,
-		   struct err *e)
+int ttrpc_conn_new(struct loop *l, int fd, const struct ttrpc_conn_ops *ops, void *arg,
+		   struct ttrpc_conn **ret, struct err *e)
 {
 	struct ttrpc_conn *c = calloc(1, sizeof(*c));
 	int flags = fcntl(fd, F_GETFL), r;

@@ -20,7 +20,7 @@
 struct server_conn {
 	struct server_conn *next;
 	struct ttrpc_server *server; // NULL once it is off the server's list
-	struct ttrpc_conn *conn; // NULL once the peer is gone
+	struct ttrpc_conn *conn;     // NULL once the peer is gone
 	uint32_t last_stream;
 	unsigned n_calls;
 };
@@ -76,12 +76,14 @@ static void send_response(struct server_conn *sc, uint32_t stream, const Ttrpc__
 		return;
 	buf = malloc(n + 1);
 	if (!buf)
-		return; // the peer's deadline says so
+		return;                         // the peer's deadline says so
 	(void)ttrpc__response__pack(resp, buf); // writes n bytes
-	(void)ttrpc_conn_send(sc->conn, stream, TTRPC_TYPE_RESPONSE, buf, n); // a peer that is gone gets nothing
+	(void)ttrpc_conn_send(sc->conn, stream, TTRPC_TYPE_RESPONSE, buf,
+			      n); // a peer that is gone gets nothing
 }
 
-static void send_failure(struct server_conn *sc, uint32_t stream, enum ttrpc_code code, const char *text)
+static void send_failure(struct server_conn *sc, uint32_t stream, enum ttrpc_code code,
+			 const char *text)
 {
 	Ttrpc__Response resp;
 	Ttrpc__Status status;
@@ -99,7 +101,8 @@ void ttrpc_call_reply(struct ttrpc_call *call, const void *payload, size_t len)
 	Ttrpc__Response resp;
 
 	ttrpc__response__init(&resp);
-	memcpy(&resp.payload.data, &payload, sizeof(payload)); // the packer does not write to its input
+	memcpy(&resp.payload.data, &payload,
+	       sizeof(payload)); // the packer does not write to its input
 	resp.payload.len = len;
 	send_response(call->conn, call->stream, &resp);
 	call->conn->n_calls--;
@@ -141,7 +144,8 @@ static void dispatch(struct server_conn *sc, uint32_t stream, const Ttrpc__Reque
 	}
 	*call = (struct ttrpc_call){ .conn = sc, .stream = stream };
 	sc->n_calls++;
-	sc->server->fn(sc->server->arg, call, q->service, q->method, q->payload.data, q->payload.len);
+	sc->server->fn(sc->server->arg, call, q->service, q->method, q->payload.data,
+		       q->payload.len);
 }
 
 static void on_frame(void *arg, const struct ttrpc_frame *f)
@@ -211,8 +215,8 @@ static void on_accept(void *arg, uint32_t events)
 		(void)ttrpc_server_add(s, fd, NULL); // a connection too many is closed
 }
 
-int ttrpc_server_new(struct loop *l, int listen_fd, ttrpc_request_fn *fn, void *arg, struct ttrpc_server **ret_server,
-		     struct err *e)
+int ttrpc_server_new(struct loop *l, int listen_fd, ttrpc_request_fn *fn, void *arg,
+		     struct ttrpc_server **ret_server, struct err *e)
 {
 	struct ttrpc_server *s = calloc(1, sizeof(*s));
 	int r;
@@ -221,7 +225,8 @@ int ttrpc_server_new(struct loop *l, int listen_fd, ttrpc_request_fn *fn, void *
 		return err_errno(e, ENOMEM, "ttrpc server");
 	*s = (struct ttrpc_server){ .loop = l, .listen_fd = listen_fd, .fn = fn, .arg = arg };
 	if (listen_fd >= 0) {
-		r = loop_add_fd(l, "ttrpc listener", listen_fd, EPOLLIN, on_accept, s, &s->listen_src, e);
+		r = loop_add_fd(l, "ttrpc listener", listen_fd, EPOLLIN, on_accept, s,
+				&s->listen_src, e);
 		if (r < 0) {
 			free(s);
 			return r;

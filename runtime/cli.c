@@ -32,15 +32,16 @@ static int set_flag(const struct cli_option *o, void *dest, const char *value, s
 	if (value) {
 		on = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
 		if (!on && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
-			return err_set(e, EINVAL, "invalid boolean value \"%s\" for -%s", value, o->name);
+			return err_set(e, EINVAL, "invalid boolean value \"%s\" for -%s", value,
+				       o->name);
 	}
 	if (o->kind == CLI_FLAG)
 		memcpy((char *)dest + o->offset, &on, sizeof(on));
 	return 0;
 }
 
-int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used, bool *ret_help,
-	      struct err *e)
+int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used,
+	      bool *ret_help, struct err *e)
 {
 	int i = 0;
 
@@ -88,8 +89,10 @@ void cli_print_options(const struct cli_option *table)
 	for (const struct cli_option *o = table; o && o->name; o++) {
 		char left[64];
 
-		(void)snprintf(left, sizeof(left), "--%s%s%c%s%s", o->name, o->letter ? ", -" : "",
-			       o->letter ? o->letter : ' ', o->value_name ? " " : "",
+		const char letter[] = { ',', ' ', '-', o->letter, '\0' };
+
+		(void)snprintf(left, sizeof(left), "--%s%s%s%s", o->name, o->letter ? letter : "",
+			       o->value_name ? " " : "",
 			       o->value_name ? o->value_name : ""); // cut is fine
 		printf("   %-28s %s\n", left, o->help);
 	}

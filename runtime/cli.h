@@ -14,19 +14,19 @@ struct cli_option {
 	const char *name;
 	char letter; // 0: none
 	enum cli_kind kind;
-	size_t offset; // of a bool or const char * in the struct that is filled
+	size_t offset;          // of a bool or const char * in the struct that is filled
 	const char *value_name; // for help
 	const char *help;
 };
-#define CLI_END                                                                                    \
-	{                                                                                          \
-		.name = NULL                                                                       \
+#define CLI_END              \
+	{                    \
+		.name = NULL \
 	}
 
 // Fills dest from the options at the head of argv[0..argc-1]; *ret_used is the number of words taken. "-h" and
 // "--help" set *ret_help. Stops at the first word that is no option, and after "--".
-int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used, bool *ret_help,
-	      struct err *e);
+int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used,
+	      bool *ret_help, struct err *e);
 void cli_print_options(const struct cli_option *table);
 
 struct cli_globals {
@@ -36,17 +36,17 @@ struct cli_globals {
 
 struct cli_command {
 	const char *name, *args, *summary;
-	const char *help; // paragraphs for --help: what it does, an example
+	const char *help;                 // paragraphs for --help: what it does, an example
 	const struct cli_option *options; // CLI_END ends it; NULL: none
-	size_t options_size; // of the struct that `options` fills
-	int args_min, args_max; // args_max -1: any
+	size_t options_size;              // of the struct that `options` fills
+	int args_min, args_max;           // args_max -1: any
 	bool hidden;
 	// Returns the exit status. opts is the filled struct; argv holds what followed the options.
 	int (*run)(const struct cli_globals *g, const void *opts, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list, cmd_run, cmd_spec,
-	cmd_start, cmd_state, cmd_supervisor;
+extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list,
+	cmd_run, cmd_spec, cmd_start, cmd_state, cmd_supervisor;
 
 // Logs e as the command's error and returns 1.
 int cli_fail(const struct err *e);

@@ -72,7 +72,8 @@ static void on_answer(void *arg, int code, const char *message, const uint8_t *p
 
 	a->done = true;
 	a->code = code;
-	(void)snprintf(a->message, sizeof(a->message), "%s", message); // a cut message is still a message
+	(void)snprintf(a->message, sizeof(a->message), "%s",
+		       message); // a cut message is still a message
 	if (code == TTRPC_OK && len > 0) {
 		a->payload = malloc(len);
 		if (!a->payload) {
@@ -84,8 +85,8 @@ static void on_answer(void *arg, int code, const char *message, const uint8_t *p
 	}
 }
 
-static int call(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms, struct answer *a,
-		struct err *e)
+static int call(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms,
+		struct answer *a, struct err *e)
 {
 	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(req) + 1);
 	int r;
@@ -93,19 +94,21 @@ static int call(struct client *c, const char *method, const ProtobufCMessage *re
 	*a = (struct answer){ 0 };
 	if (!buf)
 		return err_errno(e, ENOMEM, "%s", method);
-	r = ttrpc_client_call(c->rpc, TASK_SERVICE, method, buf, protobuf_c_message_pack(req, buf), timeout_ms,
-			      on_answer, a, e);
+	r = ttrpc_client_call(c->rpc, TASK_SERVICE, method, buf, protobuf_c_message_pack(req, buf),
+			      timeout_ms, on_answer, a, e);
 	while (r == 0 && !a->done)
 		r = loop_once(c->loop, -1, e);
 	if (r < 0)
 		return r;
 	if (a->code != TTRPC_OK)
 		return err_set(e, ttrpc_code_errno(a->code), "%s",
-			       a->code == TTRPC_UNAVAILABLE ? "the pod's supervisor is gone" : a->message);
+			       a->code == TTRPC_UNAVAILABLE ? "the pod's supervisor is gone"
+							    : a->message);
 	return 0;
 }
 
-static int call_empty(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms, struct err *e)
+static int call_empty(struct client *c, const char *method, const ProtobufCMessage *req,
+		      int timeout_ms, struct err *e)
 {
 	struct answer a;
 	int r = call(c, method, req, timeout_ms, &a, e);
@@ -146,8 +149,8 @@ int client_create(struct client *c, const struct client_create *req, struct err 
 	q.id = unconst(req->id);
 	q.bundle = unconst(req->bundle);
 	q.options = &any;
-	(void)snprintf(in, sizeof(in), "stream:%u", req->stdin_stream); // fits
-	(void)snprintf(out, sizeof(out), "stream:%u", req->stdout_stream); // fits
+	(void)snprintf(in, sizeof(in), "stream:%u", req->stdin_stream);              // fits
+	(void)snprintf(out, sizeof(out), "stream:%u", req->stdout_stream);           // fits
 	(void)snprintf(err_name, sizeof(err_name), "stream:%u", req->stderr_stream); // fits
 	q.stdin = in;
 	q.stdout = out;
@@ -249,7 +252,8 @@ int client_shutdown(struct client *c, struct err *e)
 	return call_empty(c, "Shutdown", &q.base, QUICK_MS, e);
 }
 
-int client_look(const char *root, const struct store_container *c, struct client_state *ret, struct err *e)
+int client_look(const char *root, const struct store_container *c, struct client_state *ret,
+		struct err *e)
 {
 	struct client *cl AUTO(client_close) = NULL;
 	struct client_state stopped = { .status = CLIENT_STOPPED, .exit_status = 128 + SIGKILL };
@@ -262,7 +266,8 @@ int client_look(const char *root, const struct store_container *c, struct client
 	if (r == 0)
 		r = client_get_state(cl, c->id, ret, e);
 	// Between the look at the process and the question it can have ended, or forgotten the container.
-	if (r < 0 && (r == -ENOENT || r == -ECONNREFUSED || r == -EPIPE || !store_process_alive(&c->supervisor))) {
+	if (r < 0 && (r == -ENOENT || r == -ECONNREFUSED || r == -EPIPE ||
+		      !store_process_alive(&c->supervisor))) {
 		*ret = stopped;
 		return 0;
 	}

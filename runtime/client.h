@@ -42,6 +42,7 @@ int client_wait(struct client *c, const char *id, uint32_t *ret_exit_status, str
 int client_shutdown(struct client *c, struct err *e);
 
 // What a container is now, whoever is left to ask: a container without supervisor is stopped.
-int client_look(const char *root, const struct store_container *c, struct client_state *ret, struct err *e);
+int client_look(const char *root, const struct store_container *c, struct client_state *ret,
+		struct err *e);
 
 #endif

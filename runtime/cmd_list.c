@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bulkhead list: all containers below --root.
-#include <pwd.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +15,8 @@ struct list_options {
 	bool quiet;
 };
 static const struct cli_option options[] = {
-	{ "format", 'f', CLI_STRING, offsetof(struct list_options, format), "FORMAT", "table (default) or json" },
+	{ "format", 'f', CLI_STRING, offsetof(struct list_options, format), "FORMAT",
+	  "table (default) or json" },
 	{ "quiet", 'q', CLI_FLAG, offsetof(struct list_options, quiet), NULL, "print ids only" },
 	CLI_END,
 };
@@ -24,8 +25,8 @@ OWN_DEFINE(char **, store_ids_free)
 
 static void print_row(const struct oci_state *s)
 {
-	printf("%-11s %-11lld %-11s %-23s %-30s %s\n", s->id, (long long)s->pid, s->status, s->bundle, s->created,
-	       s->owner);
+	printf("%-11s %-11lld %-11s %-23s %-30s %s\n", s->id, (long long)s->pid, s->status,
+	       s->bundle, s->created, s->owner);
 }
 
 static int print_json(const struct oci_state *s, bool first, struct err *e)
@@ -46,12 +47,13 @@ static int list(const struct cli_globals *g, const struct list_options *o, struc
 	int r;
 
 	if (o->format && o->format[0] && !json && strcmp(o->format, "table") != 0)
-		return err_set(e, 22, "invalid format option");
+		return err_set(e, EINVAL, "invalid format option");
 	r = store_list(g->root, &ids, e);
 	if (r < 0)
 		return r;
 	if (!json && !o->quiet)
-		printf("%-11s %-11s %-11s %-23s %-30s %s\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
+		printf("%-11s %-11s %-11s %-23s %-30s %s\n", "ID", "PID", "STATUS", "BUNDLE",
+		       "CREATED", "OWNER");
 	for (char **id = ids; *id; id++) {
 		struct view v AUTO(view_done_at) = { 0 };
 

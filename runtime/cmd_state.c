@@ -19,7 +19,8 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 
 	(void)opts;
 	(void)argc;
-	if (view_read(g->root, argv[0], &v, &e) < 0 || oci_state_print(&v.state, &json, &len, &e) < 0)
+	if (view_read(g->root, argv[0], &v, &e) < 0 ||
+	    oci_state_print(&v.state, &json, &len, &e) < 0)
 		return cli_fail(&e);
 	r = io_write_full(STDOUT_FILENO, json, len);
 	if (r < 0) {

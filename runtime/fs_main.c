@@ -334,6 +334,10 @@ static int serve(struct fs_args *a, struct err *e)
 	if (r < 0)
 		return r;
 	r = fs_backend_new(loop, a->socket_fd, server, on_end, &ses, &backend, e);
+#ifndef __SANITIZE_ADDRESS__ // which looks for leaks at the end, by ptrace
+	if (r == 0)
+		r = fs_seccomp(e);
+#endif
 	if (r == 0)
 		r = loop_run(loop, e);
 	if (r == 0 && ses.why.code)

@@ -41,7 +41,8 @@ int locate_program(const char *name, char *buf, struct err *e)
 		    access(buf, X_OK) == 0)
 			return 0;
 	}
-	return err_set(e, ENOENT, "%s: not found in %s nor in %s/../libexec/bulkhead", name, dir, dir);
+	return err_set(e, ENOENT, "%s: not found in %s nor in %s/../libexec/bulkhead", name, dir,
+		       dir);
 }
 
 static int cache_path(const char *name, char *buf)
@@ -50,7 +51,8 @@ static int cache_path(const char *name, char *buf)
 
 	if (xdg && xdg[0] == '/')
 		return snprintf(buf, LOCATE_BYTES, "%s/bulkhead/%s", xdg, name);
-	return snprintf(buf, LOCATE_BYTES, "%s/.cache/bulkhead/%s", home && home[0] == '/' ? home : "/root", name);
+	return snprintf(buf, LOCATE_BYTES, "%s/.cache/bulkhead/%s",
+			home && home[0] == '/' ? home : "/root", name);
 }
 
 int locate_data(const char *name, const char *given, const char *env, char *buf, struct err *e)
@@ -67,14 +69,18 @@ int locate_data(const char *name, const char *given, const char *env, char *buf,
 	r = own_dir(dir, e);
 	if (r < 0)
 		return r;
-	if (snprintf(buf, LOCATE_BYTES, "%s/../share/bulkhead/%s", dir, name) < LOCATE_BYTES && access(buf, R_OK) == 0)
+	if (snprintf(buf, LOCATE_BYTES, "%s/../share/bulkhead/%s", dir, name) < LOCATE_BYTES &&
+	    access(buf, R_OK) == 0)
 		return 0;
-	if (snprintf(buf, LOCATE_BYTES, "/usr/share/bulkhead/%s", name) < LOCATE_BYTES && access(buf, R_OK) == 0)
+	if (snprintf(buf, LOCATE_BYTES, "/usr/share/bulkhead/%s", name) < LOCATE_BYTES &&
+	    access(buf, R_OK) == 0)
 		return 0;
 	if (cache_path(name, buf) < LOCATE_BYTES && access(buf, R_OK) == 0)
 		return 0;
-	return err_set(e, ENOENT, "%s: not found (looked for %s/../share/bulkhead/%s, /usr/share/bulkhead/%s and %s)",
-		       name, dir, name, name, buf);
+	return err_set(
+		e, ENOENT,
+		"%s: not found (looked for %s/../share/bulkhead/%s, /usr/share/bulkhead/%s and %s)",
+		name, dir, name, name, buf);
 }
 
 int locate_open_kernel(const char *path, struct err *e)

@@ -14,25 +14,29 @@
 #include "runtime/cli.h"
 
 static const struct cli_command *const commands[] = {
-	&cmd_check, &cmd_create, &cmd_delete, &cmd_features, &cmd_kill, &cmd_list,
-	&cmd_run,   &cmd_spec,	 &cmd_start,  &cmd_state,    &cmd_supervisor,
+	&cmd_check, &cmd_create, &cmd_delete, &cmd_features, &cmd_kill,       &cmd_list,
+	&cmd_run,   &cmd_spec,   &cmd_start,  &cmd_state,    &cmd_supervisor,
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 #define G(member) offsetof(struct cli_globals, member)
 static const struct cli_option global_options[] = {
 	{ "debug", 0, CLI_FLAG, G(debug), NULL, "log more" },
-	{ "log", 0, CLI_STRING, G(log), "FILE", "append the log to FILE (default: standard error)" },
+	{ "log", 0, CLI_STRING, G(log), "FILE",
+	  "append the log to FILE (default: standard error)" },
 	{ "log-format", 0, CLI_STRING, G(log_format), "FORMAT", "text (default) or json" },
 	{ "root", 0, CLI_STRING, G(root), "DIR",
 	  "where containers' state is kept (default /run/bulkhead; not root: $XDG_RUNTIME_DIR/bulkhead)" },
 	{ "hypervisor", 0, CLI_STRING, G(hypervisor), "NAME", "auto (default), mshv or soft" },
-	{ "kernel", 0, CLI_STRING, G(kernel), "FILE", "guest kernel, an ELF vmlinux (also $BULKHEAD_KERNEL)" },
-	{ "initrd", 0, CLI_STRING, G(initrd), "FILE", "initramfs with the agent (also $BULKHEAD_INITRD)" },
+	{ "kernel", 0, CLI_STRING, G(kernel), "FILE",
+	  "guest kernel, an ELF vmlinux (also $BULKHEAD_KERNEL)" },
+	{ "initrd", 0, CLI_STRING, G(initrd), "FILE",
+	  "initramfs with the agent (also $BULKHEAD_INITRD)" },
 	{ "memory", 0, CLI_STRING, G(memory), "MIB",
 	  "guest memory in MiB (default 128, or the container's limit and 64 more)" },
 	{ "timings", 0, CLI_FLAG, G(timings), NULL, "with run: print where the time went" },
-	{ "systemd-cgroup", 0, CLI_FLAG, G(systemd_cgroup), NULL, "cgroupsPath is slice:prefix:name" },
+	{ "systemd-cgroup", 0, CLI_FLAG, G(systemd_cgroup), NULL,
+	  "cgroupsPath is slice:prefix:name" },
 	{ "criu", 0, CLI_IGNORED_STRING, 0, "PATH", "accepted, ignored" },
 	{ "rootless", 0, CLI_IGNORED_STRING, 0, "VALUE", "accepted, ignored" },
 	{ "cgroup-manager", 0, CLI_IGNORED_STRING, 0, "NAME", "accepted, ignored" },
@@ -65,8 +69,8 @@ static void print_usage(void)
 
 static void print_command_help(const struct cli_command *c)
 {
-	printf("NAME:\n   bulkhead %s - %s\n\nUSAGE:\n   bulkhead %s%s %s\n\n%s", c->name, c->summary, c->name,
-	       c->options ? " [command options]" : "", c->args, c->help);
+	printf("NAME:\n   bulkhead %s - %s\n\nUSAGE:\n   bulkhead %s%s %s\n\n%s", c->name,
+	       c->summary, c->name, c->options ? " [command options]" : "", c->args, c->help);
 	printf("\nOPTIONS:\n");
 	cli_print_options(c->options);
 }
@@ -117,8 +121,8 @@ static int start_log(const struct cli_globals *g)
 
 static bool hypervisor_known(const char *name)
 {
-	return strcmp(name, "auto") == 0 || strcmp(name, "mshv") == 0 || strcmp(name, "soft") == 0 ||
-	       strcmp(name, "kvm") == 0;
+	return strcmp(name, "auto") == 0 || strcmp(name, "mshv") == 0 ||
+	       strcmp(name, "soft") == 0 || strcmp(name, "kvm") == 0;
 }
 
 // "requires exactly N argument(s)", in the words callers look for.
@@ -128,15 +132,19 @@ static int check_args(const struct cli_command *c, int n)
 		return 0;
 	print_command_help(c);
 	if (c->args_min == c->args_max)
-		(void)fprintf(stderr, "bulkhead: \"%s\" requires exactly %d argument(s)\n", c->name, c->args_min);
+		(void)fprintf(stderr, "bulkhead: \"%s\" requires exactly %d argument(s)\n", c->name,
+			      c->args_min);
 	else if (n < c->args_min)
-		(void)fprintf(stderr, "bulkhead: \"%s\" requires a minimum of %d argument(s)\n", c->name, c->args_min);
+		(void)fprintf(stderr, "bulkhead: \"%s\" requires a minimum of %d argument(s)\n",
+			      c->name, c->args_min);
 	else
-		(void)fprintf(stderr, "bulkhead: \"%s\" requires a maximum of %d argument(s)\n", c->name, c->args_max);
+		(void)fprintf(stderr, "bulkhead: \"%s\" requires a maximum of %d argument(s)\n",
+			      c->name, c->args_max);
 	return -1;
 }
 
-static int run_command(const struct cli_globals *g, const struct cli_command *c, int argc, char **argv)
+static int run_command(const struct cli_globals *g, const struct cli_command *c, int argc,
+		       char **argv)
 {
 	void *opts AUTO_FREE = calloc(1, c->options_size + 1);
 	struct err e = { 0 };
@@ -148,7 +156,8 @@ static int run_command(const struct cli_globals *g, const struct cli_command *c,
 		return 1;
 	}
 	if (cli_parse(c->options, opts, argc, argv, &used, &help, &e) < 0) {
-		(void)fprintf(stderr, "Incorrect Usage: %s\n\n", e.msg); // the log line below is the error
+		(void)fprintf(stderr, "Incorrect Usage: %s\n\n",
+			      e.msg); // the log line below is the error
 		print_command_help(c);
 		return cli_fail(&e);
 	}
@@ -161,9 +170,18 @@ static int run_command(const struct cli_globals *g, const struct cli_command *c,
 	return c->run(g, opts, argc - used, argv + used);
 }
 
+static char *path_join(const char *dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
 int main(int argc, char **argv)
 {
 	char root[4096];
+	char *absolute AUTO_FREE =
+		NULL; // of a relative --root: others have another working directory
 	struct cli_globals g = { 0 };
 	const struct cli_command *c;
 	struct err e = { 0 };
@@ -174,10 +192,18 @@ int main(int argc, char **argv)
 	g.hypervisor = "auto";
 	g.root = default_root(root, sizeof(root));
 	if (cli_parse(global_options, &g, argc - 1, argv + 1, &used, &help, &e) < 0) {
-		(void)fprintf(stderr, "Incorrect Usage: %s\n\n", e.msg); // the log line below is the error
+		(void)fprintf(stderr, "Incorrect Usage: %s\n\n",
+			      e.msg); // the log line below is the error
 		print_usage();
 		return cli_fail(&e);
 	}
+	if (g.root[0] != '/' &&
+	    (!getcwd(root, sizeof(root)) || !(absolute = path_join(root, g.root)))) {
+		log_error("%s: %m", g.root);
+		return 1;
+	}
+	if (absolute)
+		g.root = absolute;
 	argc -= 1 + used;
 	argv += 1 + used;
 	if (g.version) {
@@ -200,7 +226,8 @@ int main(int argc, char **argv)
 	}
 	c = find_command(argv[0]);
 	if (!c) {
-		(void)fprintf(stderr, "No help topic for '%s'\n", argv[0]); // what runc says, with its exit status
+		(void)fprintf(stderr, "No help topic for '%s'\n",
+			      argv[0]); // what runc says, with its exit status
 		return 3;
 	}
 	return run_command(&g, c, argc - 1, argv + 1);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@
 #include "runtime/tree.h"
 
 enum { SHARE_PATH_BYTES = 8192 };
+enum share_ro { SHARE_RW, SHARE_RO_TOP, SHARE_RO_RECURSIVE };
 
 int share_enter(struct err *e)
 {
@@ -28,25 +30,58 @@ int share_enter(struct err *e)
 	return 0;
 }
 
+int share_make(const char *share_dir, int *ret_fd, struct err *e)
+{
+	int fd;
+
+	if (mount(share_dir, share_dir, NULL, MS_BIND, NULL) < 0)
+		return err_errno(e, errno, "bind mount of %s", share_dir);
+	if (mount("none", share_dir, NULL, MS_SHARED, NULL) < 0)
+		return err_errno(e, errno, "making %s shared", share_dir);
+	fd = open(share_dir, O_PATH | O_DIRECTORY |
+				     O_CLOEXEC); // after the mount, so that it is the mount's root
+	if (fd < 0)
+		return err_errno(e, errno, "open %s", share_dir);
+	*ret_fd = fd;
+	return 0;
+}
+
 // Makes what a bind mount needs to be put on: a directory or an empty file.
 static int make_target(const char *path, bool dir, struct err *e)
 {
 	int fd AUTO_CLOSE = -1;
 
 	if (dir)
-		return mkdir(path, 0755) < 0 && errno != EEXIST ? err_errno(e, errno, "mkdir %s", path) : 0;
+		return mkdir(path, 0755) < 0 && errno != EEXIST
+			       ? err_errno(e, errno, "mkdir %s", path)
+			       : 0;
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	return fd < 0 ? err_errno(e, errno, "open %s", path) : 0;
 }
 
-static int bind_mount(const char *source, const char *target, bool recursive, bool readonly, struct err *e)
+// Made ready apart and then put in place: the copy that propagates to bulkhead-fs has the flags the mount has when it
+// arrives, and no later ones. The guest is not trusted to keep a read-only volume read-only. nosuid and nodev cost nothing:
+// what is executed or opened as a device, is so in the guest.
+static int bind_mount(const char *source, const char *target, bool recursive, enum share_ro ro,
+		      struct err *e)
 {
-	if (mount(source, target, NULL, MS_BIND | (recursive ? MS_REC : 0), NULL) < 0)
+	struct mount_attr all = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+	struct mount_attr top = { .attr_set = MOUNT_ATTR_RDONLY };
+	int tree AUTO_CLOSE =
+		(int)syscall(SYS_open_tree, AT_FDCWD, source,
+			     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+
+	if (tree < 0)
 		return err_errno(e, errno, "bind mount of %s", source);
-	// The guest is not trusted to keep a read-only volume read-only. nosuid and nodev cost nothing here: what is
-	// executed, is executed in the guest.
-	if (readonly && mount("none", target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
-		return err_errno(e, errno, "making %s read-only", source);
+	if (ro == SHARE_RO_RECURSIVE)
+		all.attr_set |= MOUNT_ATTR_RDONLY;
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) <
+		    0 ||
+	    (ro == SHARE_RO_TOP &&
+	     syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &top, sizeof(top)) < 0))
+		return err_errno(e, errno, "mount attributes of %s", source);
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return err_errno(e, errno, "mounting %s", source);
 	return 0;
 }
 
@@ -59,8 +94,8 @@ static bool has_option(const struct oci_mount *m, const char *name)
 	return false;
 }
 
-static int add_mount(const char *dir, const char *guest_dir, size_t i, const char *bundle, const struct oci_mount *m,
-		     struct oci_rewrite_mount *rw, struct err *e)
+static int add_mount(const char *dir, const char *guest_dir, size_t i, const char *bundle,
+		     const struct oci_mount *m, struct oci_rewrite_mount *rw, struct err *e)
 {
 	char source[SHARE_PATH_BYTES * 2], target[SHARE_PATH_BYTES + 32], *guest = NULL;
 	struct stat st;
@@ -71,19 +106,26 @@ static int add_mount(const char *dir, const char *guest_dir, size_t i, const cha
 		return 0;
 	}
 	(void)snprintf(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : bundle,
-		       m->source[0] == '/' ? "" : "/", m->source); // both are bounded by OCI_PATH_MAX
+		       m->source[0] == '/' ? "" : "/",
+		       m->source); // both are bounded by OCI_PATH_MAX
 	if (stat(source, &st) < 0)
 		return err_errno(e, errno, "mounts[%zu].source: stat %s", i, source);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return err_set(e, ENOTSUP, "mounts[%zu].source: %s is a %s of the host, which a guest cannot use", i,
-			       source,
-			       S_ISSOCK(st.st_mode)   ? "socket"
-			       : S_ISFIFO(st.st_mode) ? "fifo"
-						      : "device");
+		return err_set(
+			e, ENOTSUP,
+			"mounts[%zu].source: %s is a %s of the host, which a guest cannot use", i,
+			source,
+			S_ISSOCK(st.st_mode)   ? "socket"
+			: S_ISFIFO(st.st_mode) ? "fifo"
+					       : "device");
 	(void)snprintf(target, sizeof(target), "%s/mounts/%zu", dir, i); // as above
 	r = make_target(target, S_ISDIR(st.st_mode), e);
 	if (r == 0)
-		r = bind_mount(source, target, m->rbind, has_option(m, "ro") || has_option(m, "rro"), e);
+		r = bind_mount(source, target, m->rbind,
+			       has_option(m, "rro")  ? SHARE_RO_RECURSIVE
+			       : has_option(m, "ro") ? SHARE_RO_TOP
+						     : SHARE_RW,
+			       e);
 	if (r < 0)
 		return err_wrap(e, "mounts[%zu].source", i);
 	if (asprintf(&guest, "%s/mounts/%zu", guest_dir, i) < 0)
@@ -93,8 +135,8 @@ static int add_mount(const char *dir, const char *guest_dir, size_t i, const cha
 }
 
 static int add_all(const char *share_dir, const char *id, const char *bundle, const char *rootfs,
-		   const struct oci_config *c, struct oci_rewrite_mount *mounts, char **ret_json, size_t *ret_len,
-		   struct err *e)
+		   const struct oci_config *c, struct oci_rewrite_mount *mounts, char **ret_json,
+		   size_t *ret_len, struct err *e)
 {
 	char dir[SHARE_PATH_BYTES], path[SHARE_PATH_BYTES + 16], guest_dir[512], guest_root[600];
 	struct oci_rewrite rw = { .root_path = guest_root, .mounts = mounts };
@@ -102,17 +144,20 @@ static int add_all(const char *share_dir, const char *id, const char *bundle, co
 
 	if (snprintf(dir, sizeof(dir), "%s/%s", share_dir, id) >= (int)sizeof(dir) - 64)
 		return err_set(e, ENAMETOOLONG, "%s: path too long", share_dir);
-	(void)snprintf(guest_dir, sizeof(guest_dir), SHARE_GUEST_PATH "/%s", id); // an id is at most NAME_MAX
+	(void)snprintf(guest_dir, sizeof(guest_dir), SHARE_GUEST_PATH "/%s",
+		       id); // an id is at most NAME_MAX
 	(void)snprintf(guest_root, sizeof(guest_root), "%s/rootfs", guest_dir); // as above
-	(void)snprintf(path, sizeof(path), "%s/mounts", dir); // checked above
+	(void)snprintf(path, sizeof(path), "%s/mounts", dir);                   // checked above
 	r = tree_make_dirs(path, 0755, e);
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof(path), "%s/rootfs", dir); // as above
-	if ((r = make_target(path, true, e)) < 0 || (r = bind_mount(rootfs, path, true, false, e)) < 0)
+	if ((r = make_target(path, true, e)) < 0 ||
+	    (r = bind_mount(rootfs, path, true, SHARE_RW, e)) < 0)
 		return r;
 	for (size_t i = 0; i < c->n_mounts; i++) {
-		if (c->mounts[i].bind && (r = add_mount(dir, guest_dir, i, bundle, &c->mounts[i], &mounts[i], e)) < 0)
+		if (c->mounts[i].bind &&
+		    (r = add_mount(dir, guest_dir, i, bundle, &c->mounts[i], &mounts[i], e)) < 0)
 			return r;
 	}
 	return oci_config_rewrite(c, &rw, ret_json, ret_len, e);
@@ -160,10 +205,11 @@ void share_remove(const char *share_dir, const char *id)
 	while (d && (ent = readdir(d))) {
 		if (ent->d_name[0] == '.')
 			continue;
-		(void)snprintf(path, sizeof(path), "%s/mounts/%s", dir, ent->d_name); // room for NAME_MAX
+		(void)snprintf(path, sizeof(path), "%s/mounts/%s", dir,
+			       ent->d_name); // room for NAME_MAX
 		unmount(path);
 	}
 	if (d)
-		(void)closedir(d); // read only
+		(void)closedir(d);    // read only
 	(void)tree_remove(dir, NULL); // stops at mounts; the rest goes with the pod's directory
 }

@@ -10,6 +10,8 @@
 
 // Leaves the caller's mount namespace; what is mounted from here on stays below. Unmounts elsewhere still arrive.
 int share_enter(struct err *e);
+// Makes share_dir a mount of its own, shared so that bulkhead-fs sees what is bound below it later. *ret_fd is its root.
+int share_make(const char *share_dir, int *ret_fd, struct err *e);
 
 // Binds the root file system of container `id` and the sources of its bind mounts below share_dir, and writes
 // config.json for the guest. bundle and rootfs are absolute. *ret_json is the caller's.

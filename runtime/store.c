@@ -20,15 +20,20 @@
 
 int store_check_id(const char *id, struct err *e)
 {
-	static const char ok[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
+	static const char ok[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
 	size_t n = strlen(id);
 
 	if (n == 0)
-		return err_set(e, EINVAL, "container ID cannot be empty: invalid container ID format");
-	if (n > STORE_ID_MAX || id[strspn(id, ok)] != '\0' || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
-		return err_set(e, EINVAL, "invalid container ID format: %.80s%s", id, n > 80 ? "..." : "");
+		return err_set(e, EINVAL,
+			       "container ID cannot be empty: invalid container ID format");
+	if (n > STORE_ID_MAX || id[strspn(id, ok)] != '\0' || strcmp(id, ".") == 0 ||
+	    strcmp(id, "..") == 0)
+		return err_set(e, EINVAL, "invalid container ID format: %.80s%s", id,
+			       n > 80 ? "..." : "");
 	if (n > NAME_MAX)
-		return err_set(e, EINVAL, "invalid container ID format: longer than %d bytes", NAME_MAX);
+		return err_set(e, EINVAL, "invalid container ID format: longer than %d bytes",
+			       NAME_MAX);
 	return 0;
 }
 
@@ -57,7 +62,8 @@ bool store_process_alive(const struct store_process *p)
 {
 	struct store_process now;
 
-	return p->pid > 0 && store_process_read(p->pid, &now) == 0 && now.start_time == p->start_time;
+	return p->pid > 0 && store_process_read(p->pid, &now) == 0 &&
+	       now.start_time == p->start_time;
 }
 
 int store_process_open(const struct store_process *p)
@@ -72,20 +78,28 @@ int store_process_open(const struct store_process *p)
 	return take_fd(&fd);
 }
 
-static int container_path(const char *root, const char *id, const char *name, char *buf, struct err *e)
+static int container_path(const char *root, const char *id, const char *name, char *buf,
+			  struct err *e)
 {
-	if (snprintf(buf, STORE_PATH_BYTES, "%s/containers/%s%s%s", root, id, name ? "/" : "", name ? name : "") >=
-	    STORE_PATH_BYTES)
+	if (snprintf(buf, STORE_PATH_BYTES, "%s/containers/%s%s%s", root, id, name ? "/" : "",
+		     name ? name : "") >= STORE_PATH_BYTES)
 		return err_set(e, ENAMETOOLONG, "%s: path too long", root);
 	return 0;
 }
 
 int store_pod_path(const char *root, const char *id, const char *name, char *buf, struct err *e)
 {
-	if (snprintf(buf, STORE_PATH_BYTES, "%s/pods/%s%s%s", root, id, name ? "/" : "", name ? name : "") >=
-	    STORE_PATH_BYTES)
+	if (snprintf(buf, STORE_PATH_BYTES, "%s/pods/%s%s%s", root, id, name ? "/" : "",
+		     name ? name : "") >= STORE_PATH_BYTES)
 		return err_set(e, ENAMETOOLONG, "%s: path too long", root);
 	return 0;
+}
+
+bool store_exists(const char *root, const char *id)
+{
+	char path[STORE_PATH_BYTES];
+
+	return container_path(root, id, "state.json", path, NULL) == 0 && access(path, F_OK) == 0;
 }
 
 int store_lock(const char *root, const char *id, bool create, struct err *e)
@@ -98,7 +112,8 @@ int store_lock(const char *root, const char *id, bool create, struct err *e)
 	if (create && (r = tree_make_dirs(dir, 0700, e)) < 0)
 		return r;
 	for (;;) {
-		int fd AUTO_CLOSE = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
+		int fd AUTO_CLOSE =
+			open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
 		struct stat by_fd, by_path;
 
 		if (fd < 0 && errno == ENOENT && create) {
@@ -120,18 +135,27 @@ int store_lock(const char *root, const char *id, bool create, struct err *e)
 		// Held, but is it still the file that is there? A delete unlinks it under its lock.
 		if (fstat(fd, &by_fd) < 0)
 			return err_errno(e, errno, "stat %s", path);
-		if (stat(path, &by_path) < 0 || by_fd.st_ino != by_path.st_ino || by_fd.st_dev != by_path.st_dev)
+		if (stat(path, &by_path) < 0 || by_fd.st_ino != by_path.st_ino ||
+		    by_fd.st_dev != by_path.st_dev)
 			continue;
 		return take_fd(&fd);
 	}
 }
 
-int store_remove(const char *root, const char *id, struct err *e)
+int store_remove_pod(const char *root, const char *id, struct err *e)
 {
 	char path[STORE_PATH_BYTES];
 	int r = store_pod_path(root, id, NULL, path, e);
 
-	if (r < 0 || (r = tree_remove(path, e)) < 0)
+	return r < 0 ? r : tree_remove(path, e);
+}
+
+int store_remove(const char *root, const char *id, struct err *e)
+{
+	char path[STORE_PATH_BYTES];
+	int r = store_remove_pod(root, id, e);
+
+	if (r < 0)
 		return r;
 	r = container_path(root, id, "state.json", path, e);
 	if (r < 0)
@@ -155,13 +179,6 @@ void store_ids_free(char **ids)
 OWN_DEFINE(char **, store_ids_free)
 OWN_DEFINE(DIR *, closedir)
 
-static bool has_state(const char *root, const char *id)
-{
-	char path[STORE_PATH_BYTES];
-
-	return container_path(root, id, "state.json", path, NULL) == 0 && access(path, F_OK) == 0;
-}
-
 int store_list(const char *root, char ***ret_ids, struct err *e)
 {
 	char path[STORE_PATH_BYTES];
@@ -184,7 +201,7 @@ int store_list(const char *root, char ***ret_ids, struct err *e)
 
 		if (!ent)
 			break;
-		if (store_check_id(ent->d_name, NULL) < 0 || !has_state(root, ent->d_name))
+		if (store_check_id(ent->d_name, NULL) < 0 || !store_exists(root, ent->d_name))
 			continue;
 		more = realloc(ids, (n + 2) * sizeof(*ids));
 		if (!more)
@@ -226,7 +243,8 @@ static int read_owned(const struct json_at *top, const char *key, char **ret, st
 	return *ret ? 0 : err_errno(e, ENOMEM, "%s", key);
 }
 
-static int read_process(const struct json_at *top, const char *key, struct store_process *ret, struct err *e)
+static int read_process(const struct json_at *top, const char *key, struct store_process *ret,
+			struct err *e)
 {
 	struct json_at at, sub;
 	int64_t pid = 0;
@@ -244,17 +262,21 @@ static int read_process(const struct json_at *top, const char *key, struct store
 	return json_u64(&sub, UINT64_MAX, &ret->start_time, e);
 }
 
-int store_container_read(const char *root, const char *id, struct store_container *ret, struct err *e)
+int store_container_read(const char *root, const char *id, struct store_container *ret,
+			 struct err *e)
 {
 	char path[STORE_PATH_BYTES], *text AUTO_FREE = NULL;
 	struct store_container c = { 0 };
 	yajl_val tree = NULL;
 	struct json_at top;
+	struct stat st;
 	size_t len;
 	int r = container_path(root, id, "state.json", path, e);
 
 	if (r < 0)
 		return r;
+	if (stat(path, &st) == 0)
+		c.owner = st.st_uid;
 	r = io_read_file(AT_FDCWD, path, 64 << 20, &text, &len, e);
 	if (r == -ENOENT || r == -ENOTDIR)
 		return err_set(e, ENOENT, "container does not exist");
@@ -264,7 +286,8 @@ int store_container_read(const char *root, const char *id, struct store_containe
 	if (r < 0)
 		return err_wrap(e, "%s", path);
 	top = json_top(tree);
-	if ((r = read_owned(&top, "id", &c.id, e)) == 0 && (r = read_owned(&top, "pod", &c.pod, e)) == 0 &&
+	if ((r = read_owned(&top, "id", &c.id, e)) == 0 &&
+	    (r = read_owned(&top, "pod", &c.pod, e)) == 0 &&
 	    (r = read_owned(&top, "bundle", &c.bundle, e)) == 0 &&
 	    (r = read_owned(&top, "rootfs", &c.rootfs, e)) == 0 &&
 	    (r = read_owned(&top, "created", &c.created, e)) == 0 &&

@@ -29,16 +29,20 @@ int store_process_open(const struct store_process *p);
 // state.json. Strings are owned.
 struct store_container {
 	char *id, *pod, *bundle, *rootfs, *created;
-	char *annotations; // the annotations, a JSON object as text
+	char *annotations; // a JSON object as text
+	uid_t owner;       // of state.json; read only
 	struct store_process proxy, supervisor;
 };
 void store_container_done(struct store_container *c);
-int store_container_read(const char *root, const char *id, struct store_container *ret, struct err *e);
+int store_container_read(const char *root, const char *id, struct store_container *ret,
+			 struct err *e);
 int store_container_write(const char *root, const struct store_container *c, struct err *e);
 
 // Takes ROOT/containers/ID's lock; the descriptor that holds it is returned. For an id that is not there: -ENOENT and
 // runc's words. `create`: makes the directory; an id in use is -EEXIST, what a dead create left is taken over.
 int store_lock(const char *root, const char *id, bool create, struct err *e);
+bool store_exists(const char *root, const char *id); // has a state.json
+int store_remove_pod(const char *root, const char *id, struct err *e);
 // Removes both directories of a container that has a pod of its own. Missing ones are fine.
 int store_remove(const char *root, const char *id, struct err *e);
 

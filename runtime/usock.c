@@ -15,7 +15,8 @@
 #include "base/own.h"
 
 // *ret_dirfd must stay open while the address is in use.
-static int address(const char *dir, const char *name, struct sockaddr_un *ret_addr, int *ret_dirfd, struct err *e)
+static int address(const char *dir, const char *name, struct sockaddr_un *ret_addr, int *ret_dirfd,
+		   struct err *e)
 {
 	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -83,7 +84,8 @@ int usock_guest_answer(int fd, struct usock_line *line)
 {
 	for (;;) {
 		char c;
-		ssize_t n = read(fd, &c, 1); // byte by byte: what follows the line belongs to the stream
+		ssize_t n = read(fd, &c,
+				 1); // byte by byte: what follows the line belongs to the stream
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -2,6 +2,8 @@
 #include "runtime/view.h"
 
 #include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +16,8 @@ static int read_annotations(struct view *v, struct err *e)
 	yajl_val tree = NULL;
 	struct json_at top;
 	size_t n;
-	int r = json_parse(v->container.annotations, strlen(v->container.annotations), 16, &tree, e);
+	int r = json_parse(v->container.annotations, strlen(v->container.annotations), 16, &tree,
+			   e);
 
 	if (r < 0)
 		return r;
@@ -46,6 +49,17 @@ void view_done(struct view *v)
 	*v = (struct view){ 0 };
 }
 
+static void name_owner(struct view *v)
+{
+	char buf[4096];
+	struct passwd pw, *found = NULL;
+
+	if (getpwuid_r(v->container.owner, &pw, buf, sizeof(buf), &found) == 0 && found)
+		(void)snprintf(v->owner, sizeof(v->owner), "%s", found->pw_name); // cut is fine
+	else
+		(void)snprintf(v->owner, sizeof(v->owner), "%u", v->container.owner); // fits
+}
+
 int view_read(const char *root, const char *id, struct view *ret, struct err *e)
 {
 	struct client_state now;
@@ -61,6 +75,7 @@ int view_read(const char *root, const char *id, struct view *ret, struct err *e)
 		view_done(&v);
 		return r;
 	}
+	name_owner(&v);
 	*ret = v;
 	ret->state = (struct oci_state){
 		.id = v.container.id,
@@ -68,7 +83,7 @@ int view_read(const char *root, const char *id, struct view *ret, struct err *e)
 		.bundle = v.container.bundle,
 		.rootfs = v.container.rootfs,
 		.created = v.container.created,
-		.owner = "",
+		.owner = ret->owner,
 		.pid = now.status == CLIENT_STOPPED ? 0 : v.container.proxy.pid,
 		.annotations = &ret->annotations,
 	};

@@ -11,7 +11,8 @@ struct view {
 	struct store_container container;
 	struct oci_state state; // points into container and tree
 	struct oci_map annotations;
-	void *tree; // private: owns the annotations
+	char owner[64]; // user name, or number
+	void *tree;     // private: owns the annotations
 };
 
 int view_read(const char *root, const char *id, struct view *ret, struct err *e);

@@ -75,8 +75,8 @@ static void fails(void **state)
 
 		if (c)
 			fail_msg("%s: parsed", g.gl_pathv[i]);
-		(void)snprintf(want_path, sizeof(want_path), "%.*s.err", (int)strlen(g.gl_pathv[i]) - 5,
-			       g.gl_pathv[i]);
+		(void)snprintf(want_path, sizeof(want_path), "%.*s.err",
+			       (int)strlen(g.gl_pathv[i]) - 5, g.gl_pathv[i]);
 		assert_int_equal(io_read_file(AT_FDCWD, want_path, 65536, &want, NULL, NULL), 0);
 		want[strcspn(want, "\n")] = '\0';
 		if (strcmp(e.msg, want) != 0)
@@ -136,16 +136,20 @@ static void full_values(void **state)
 
 static void rewrite_changes_only_sources(void **state)
 {
-	static const char in[] = "{\"ociVersion\":\"1.0.0\",\"x\":[1.50,null,true,-0,12345678901234567890],"
-				 "\"root\":{\"path\":\"r\",\"k\":\"\\u00e9/\"},"
-				 "\"mounts\":[{\"destination\":\"/a\",\"source\":\"s\",\"options\":[\"bind\"]},"
-				 "{\"destination\":\"/b\"},{\"destination\":\"/dev/shm\",\"source\":\"/x\",\"options\":[\"bind\"]}]}";
-	static const char out[] = "{\"ociVersion\":\"1.0.0\",\"x\":[1.50,null,true,-0,12345678901234567890],"
-				  "\"root\":{\"path\":\"/new\",\"k\":\"\xc3\xa9/\"},"
-				  "\"mounts\":[{\"destination\":\"/a\",\"source\":\"/guest/0\",\"options\":[\"bind\"]},"
-				  "{\"destination\":\"/b\"},{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
-				  "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=65536k\"]}]}";
-	struct oci_rewrite_mount mounts[3] = { { .source = "/guest/0" }, { .source = NULL }, { .shm = true } };
+	static const char in[] =
+		"{\"ociVersion\":\"1.0.0\",\"x\":[1.50,null,true,-0,12345678901234567890],"
+		"\"root\":{\"path\":\"r\",\"k\":\"\\u00e9/\"},"
+		"\"mounts\":[{\"destination\":\"/a\",\"source\":\"s\",\"options\":[\"bind\"]},"
+		"{\"destination\":\"/b\"},{\"destination\":\"/dev/shm\",\"source\":\"/x\",\"options\":[\"bind\"]}]}";
+	static const char out[] =
+		"{\"ociVersion\":\"1.0.0\",\"x\":[1.50,null,true,-0,12345678901234567890],"
+		"\"root\":{\"path\":\"/new\",\"k\":\"\xc3\xa9/\"},"
+		"\"mounts\":[{\"destination\":\"/a\",\"source\":\"/guest/0\",\"options\":[\"bind\"]},"
+		"{\"destination\":\"/b\"},{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
+		"\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=65536k\"]}]}";
+	struct oci_rewrite_mount mounts[3] = { { .source = "/guest/0" },
+					       { .source = NULL },
+					       { .shm = true } };
 	struct oci_rewrite rw = { .root_path = "/new", .mounts = mounts };
 	struct oci_config *c = NULL;
 	struct err e = { .msg = "" };
@@ -163,7 +167,8 @@ static void rewrite_changes_only_sources(void **state)
 
 static void limits(void **state)
 {
-	static const char head[] = "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"mounts\":[";
+	static const char head[] =
+		"{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"mounts\":[";
 	struct oci_config *c = NULL;
 	struct err e = { .msg = "" };
 	char *text = malloc(sizeof(head) + 10000 * 32), *p;

@@ -55,12 +55,16 @@ struct fs_counters {
 };
 void fs_server_get_counters(const struct fs_server *s, struct fs_counters *ret);
 
-// vhost-user back end on a connected socket (borrowed, made non-blocking): high priority and request queues for server.
+// vhost-user back end on a connected socket (borrowed, blocking): high priority and request queues for server.
 // on_end is called once, from the loop, when the front end has gone (code 0) or broken the protocol (positive errno);
 // text is valid during the call.
 int fs_backend_new(struct loop *loop, int sock, struct fs_server *server,
 		   void (*on_end)(void *arg, int code, const char *text), void *arg,
 		   struct fs_backend **ret_backend, struct err *e);
 void fs_backend_free(struct fs_backend *b);
+
+// From here on this process (one thread) makes no system calls but those of a running server and its loop, and gains no
+// privileges. Last step before loop_run.
+int fs_seccomp(struct err *e);
 
 #endif

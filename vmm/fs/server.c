@@ -292,7 +292,8 @@ int fs_server_new(int share_fd, const struct fs_options *opt, struct fs_server *
 		return err_errno(e, ENOMEM, "file server");
 	s->proc_fd = opt->proc_fd;
 	if (s->proc_fd < 0)
-		s->proc_fd = s->own_proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		s->proc_fd = s->own_proc_fd =
+			open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->proc_fd < 0)
 		return err_errno(e, errno, "/proc/self/fd");
 	fs_cred_init(&s->cred);

@@ -83,6 +83,8 @@ enum {
 	MODE_LONG = 2, // 64-bit code segment
 	MODE_ONE = 4, // a block of one instruction (shadow, single step)
 	MODE_NOFPU = 8, // CR0.EM or CR0.TS: SIMD and x87 raise
+	MODE_FPX = 16, // MXCSR has unmasked exceptions
+	MODE_NOSSE = 32, // CR4.OSFXSR is clear
 };
 
 struct x86_op;
@@ -215,7 +217,8 @@ enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
 #endif
 #endif
 
-#define OPH(name) static const struct x86_op *name(struct x86_cpu *cpu, const struct x86_op *op)
+#define OPH(name)                                                                                  \
+	static const struct x86_op *name(struct x86_cpu *cpu __attribute__((unused)), const struct x86_op *op)
 #ifdef X86_LOOP_DISPATCH
 #define X86_GO(cpu, o) return (o)
 #else
@@ -461,5 +464,7 @@ int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struc
 void x86_fpu_enter(struct x86_cpu *cpu);
 void x86_fpu_leave(struct x86_cpu *cpu);
 void x86_fpu_reset(struct x86_cpu *cpu);
+// x87 state from the host into cpu->fx, if it is in the host.
+void x86_fpu_sync(struct x86_cpu *cpu);
 
 #endif

@@ -61,6 +61,10 @@ void x86_update_mode(struct x86_cpu *cpu)
 		m |= MODE_USER;
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		m |= MODE_NOFPU;
+	if ((cpu->fx.mxcsr & 0x1f80) != 0x1f80)
+		m |= MODE_FPX;
+	if (!(cpu->cr4 & CR4_OSFXSR))
+		m |= MODE_NOSSE;
 	cpu->mode = m;
 	cpu->tlb = cpu->tlbs[m & MODE_USER];
 	// One-instruction blocks never enter the jump cache, so the mode without MODE_ONE is the key.
@@ -76,6 +80,7 @@ void x86_update_bases(struct x86_cpu *cpu)
 
 void x86_get_state(struct x86_cpu *cpu, struct x86_state *s)
 {
+	x86_fpu_sync(cpu);
 	memset(s, 0, sizeof(*s));
 	memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
 	s->rip = cpu->rip;
@@ -109,6 +114,7 @@ void x86_get_state(struct x86_cpu *cpu, struct x86_state *s)
 
 void x86_set_state(struct x86_cpu *cpu, const struct x86_state *s)
 {
+	x86_fpu_sync(cpu); // what the host's registers hold is no longer it
 	memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
 	cpu->rip = s->rip;
 	cpu_set_rflags(cpu, s->rflags);
@@ -295,6 +301,7 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 // Attention, events and interrupts, at an instruction boundary. False: leave with *ex filled.
 static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
 {
+	x86_fpu_sync(cpu); // C code that may use the x87 follows
 	if (atomic_exchange(&cpu->attn, 0)) {
 		if (atomic_exchange(&cpu->notify, 0)) {
 			cpu->gen[0]++; // every page is entered, and so compared, anew

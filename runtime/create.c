@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/create.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "oci/oci.h"
+#include "runtime/bundle.h"
+#include "runtime/client.h"
+#include "runtime/locate.h"
+#include "runtime/store.h"
+#include "runtime/supervisor.h"
+
+enum {
+	MIB = 1 << 20,
+	MEMORY_MIN_MIB = 48, // kernel, agent and a shell; less does not boot
+	MEMORY_DEFAULT_MIB = 128,
+	MEMORY_RESERVE_MIB = 64, // above a container's limit, for kernel and agent
+	MEMORY_MAX_MIB = 1 << 20,
+	SUPERVISOR_READY_MS = 30000,
+	SUPERVISOR_END_MS = 10000,
+};
+
+struct create {
+	const char *root, *id;
+	char *bundle, *rootfs;
+	char pod_dir[STORE_PATH_BYTES], kernel[LOCATE_BYTES], initrd[LOCATE_BYTES];
+	struct oci_config *config;
+	unsigned long long memory_bytes;
+	int lock_fd, channel_fd, pidfd;
+	struct store_process supervisor;
+	struct client *client;
+	bool taken, committed;
+};
+
+OWN_DEFINE(struct create *, create_end)
+
+struct client *create_client(struct create *c)
+{
+	return c->client;
+}
+
+const char *create_pod_dir(const struct create *c)
+{
+	return c->pod_dir;
+}
+
+void create_detach(struct create *c)
+{
+	close_fd(take_fd(&c->lock_fd));
+	close_fd(take_fd(&c->channel_fd));
+	close_fd(take_fd(&c->pidfd));
+}
+
+static int choose_memory(struct create *c, const char *given, struct err *e)
+{
+	const struct oci_resources *res = &c->config->lin.resources;
+	unsigned long long mib = MEMORY_DEFAULT_MIB;
+	char *end;
+
+	if (given && given[0]) {
+		errno = 0;
+		mib = strtoull(given, &end, 10);
+		if (errno || *end || given[0] == '-')
+			return err_set(e, EINVAL, "--memory: \"%.40s\" is not a number of MiB",
+				       given);
+	} else if (res->memory_limit.set && res->memory_limit.v > 0) {
+		mib = (unsigned long long)res->memory_limit.v / MIB + 1 + MEMORY_RESERVE_MIB;
+		if (mib < MEMORY_DEFAULT_MIB)
+			mib = MEMORY_DEFAULT_MIB;
+	}
+	if (mib < MEMORY_MIN_MIB)
+		return err_set(e, EINVAL, "too little memory for a guest: %llu MiB (at least %d)",
+			       mib, MEMORY_MIN_MIB);
+	if (mib > MEMORY_MAX_MIB)
+		return err_set(e, EINVAL, "too much memory for a guest: %llu MiB (at most %d)", mib,
+			       MEMORY_MAX_MIB);
+	mib += mib & 1; // whole 2 MiB pages
+	c->memory_bytes = mib * MIB;
+	return 0;
+}
+
+// As locate_data, but absolute: the supervisor has another working directory.
+static int find_data(const char *name, const char *given, const char *env, char *buf, struct err *e)
+{
+	char *real AUTO_FREE = NULL;
+	int r = locate_data(name, given, env, buf, e);
+
+	if (r < 0)
+		return r;
+	real = realpath(buf, NULL);
+	if (!real || strlen(real) >= LOCATE_BYTES)
+		return err_errno(e, real ? ENAMETOOLONG : errno, "%s", buf);
+	memcpy(buf, real, strlen(real) + 1);
+	return 0;
+}
+
+static int check_request(struct create *c, const struct create_request *req, struct err *e)
+{
+	struct stat st;
+	int kernel, r = store_check_id(req->id, e);
+
+	if (r < 0)
+		return r;
+	c->bundle = realpath(req->bundle ? req->bundle : ".", NULL);
+	if (!c->bundle || stat(c->bundle, &st) < 0)
+		return err_errno(e, errno, "chdir %s", req->bundle ? req->bundle : ".");
+	if (!S_ISDIR(st.st_mode))
+		return err_errno(e, ENOTDIR, "chdir %s", req->bundle);
+	if ((r = bundle_read(c->bundle, &c->config, &c->rootfs, e)) < 0 ||
+	    (r = choose_memory(c, req->memory, e)) < 0 ||
+	    (r = find_data("vmlinux", req->kernel, "BULKHEAD_KERNEL", c->kernel, e)) < 0)
+		return r;
+	kernel = locate_open_kernel(c->kernel, e);
+	if (kernel < 0)
+		return kernel;
+	close_fd(kernel);
+	return find_data("initrd.cpio", req->initrd, "BULKHEAD_INITRD", c->initrd, e);
+}
+
+// Waits for the supervisor's first word.
+static int await_ready(struct create *c, struct err *e)
+{
+	struct pollfd pfd = { .fd = c->channel_fd, .events = POLLIN };
+	char text[ERR_MSG_BYTES + 1];
+	ssize_t n;
+	int r;
+
+	do
+		r = poll(&pfd, 1, SUPERVISOR_READY_MS);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return err_set(e, ETIMEDOUT, "the pod's supervisor did not start in time");
+	n = r < 0 ? -1 : recv(c->channel_fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return err_set(e, EIO, "the pod's supervisor ended without a word");
+	text[n] = '\0';
+	return text[0] == 'R' ? 0 : err_set(e, EIO, "%s", text + 1);
+}
+
+static int start_supervisor(struct create *c, const struct create_request *req, struct err *e)
+{
+	char memory[32], kernel[LOCATE_BYTES + 16], initrd[LOCATE_BYTES + 16], id[256],
+		self[] = "/proc/self/exe";
+	char root[STORE_PATH_BYTES + 16], hv[32], name[] = "bulkhead", debug[] = "--debug",
+						  verb[] = "supervisor";
+	char timings[] = "--timings", *argv[16], *envp[] = { NULL };
+	int theirs AUTO_CLOSE = -1, pair[2], map[5], n = 0, r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(e, errno, "socketpair");
+	c->channel_fd = pair[0];
+	theirs = pair[1];
+	(void)snprintf(root, sizeof(root), "--root=%s", c->root); // checked with the id's paths
+	(void)snprintf(kernel, sizeof(kernel), "--kernel=%s", c->kernel);               // fits
+	(void)snprintf(initrd, sizeof(initrd), "--initrd=%s", c->initrd);               // fits
+	(void)snprintf(memory, sizeof(memory), "--memory-bytes=%llu", c->memory_bytes); // fits
+	(void)snprintf(hv, sizeof(hv), "--hypervisor=%.16s", req->hypervisor); // one of four words
+	(void)snprintf(id, sizeof(id), "%s", c->id); // an id is at most NAME_MAX
+	argv[n++] = name;
+	argv[n++] = root;
+	argv[n++] = kernel;
+	argv[n++] = initrd;
+	argv[n++] = hv;
+	if (req->debug)
+		argv[n++] = debug;
+	argv[n++] = verb;
+	argv[n++] = memory;
+	if (req->timings_fd >= 0)
+		argv[n++] = timings;
+	argv[n++] = id;
+	argv[n] = NULL;
+	memcpy(map, (int[]){ -1, -1, -1, theirs, req->timings_fd }, sizeof(map));
+	r = io_spawn(self, argv, envp, map, req->timings_fd >= 0 ? 5 : 4, 0, &pid, &c->pidfd, e);
+	if (r < 0)
+		return r;
+	if (store_process_read(pid, &c->supervisor) < 0)
+		c->supervisor.pid = pid; // dead already: await_ready says why
+	return await_ready(c, e);
+}
+
+int create_begin(const struct create_request *req, struct create **ret_create, struct err *e)
+{
+	struct create *c AUTO(create_end) = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return err_errno(e, ENOMEM, "create");
+	c->root = req->root;
+	c->id = req->id;
+	c->lock_fd = c->channel_fd = c->pidfd = -1;
+	r = check_request(c, req, e);
+	if (r < 0)
+		return r;
+	r = store_pod_path(c->root, c->id, NULL, c->pod_dir, e);
+	if (r < 0)
+		return r;
+	c->lock_fd = store_lock(c->root, c->id, true, e);
+	if (c->lock_fd < 0)
+		return c->lock_fd;
+	if (store_exists(c->root, c->id))
+		return err_set(e, EEXIST, "container with given ID already exists");
+	c->taken = true;
+	// What a create that died left behind.
+	if ((r = store_remove_pod(c->root, c->id, e)) < 0 ||
+	    (r = start_supervisor(c, req, e)) < 0 ||
+	    (r = client_open(c->root, c->id, &c->client, e)) < 0)
+		return r;
+	*ret_create = take_ptr(&c);
+	return 0;
+}
+
+int create_container(struct create *c, pid_t proxy, struct err *e)
+{
+	struct client_create req = {
+		.id = c->id,
+		.bundle = c->bundle,
+		.proxy = proxy,
+		.stdin_stream = CREATE_STDIN,
+		.stdout_stream = CREATE_STDOUT,
+		.stderr_stream = CREATE_STDERR,
+	};
+
+	return client_create(c->client, &req, e);
+}
+
+static int annotations_json(const struct oci_config *config, char **ret_json, struct err *e)
+{
+	struct json_out o;
+	int r = json_out_init(&o, NULL, e);
+
+	if (r < 0)
+		return r;
+	json_out_open(&o, '{');
+	for (size_t i = 0; i < config->annotations.n; i++)
+		json_out_kstr(&o, config->annotations.v[i].key, config->annotations.v[i].value);
+	json_out_close(&o, '}');
+	r = json_out_take(&o, ret_json, NULL, e);
+	json_out_done(&o);
+	return r;
+}
+
+static char *unconst(const char *s)
+{
+	char *p;
+
+	memcpy(&p, &s, sizeof(p)); // for a struct that owns its strings elsewhere
+	return p;
+}
+
+int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct err *e)
+{
+	struct store_container sc = { .supervisor = c->supervisor };
+	char created[OCI_TIME_BYTES], digits[24], *annotations AUTO_FREE = NULL;
+	struct timespec now;
+	int r = annotations_json(c->config, &annotations, e);
+
+	if (r < 0)
+		return r;
+	(void)clock_gettime(CLOCK_REALTIME, &now); // cannot fail for this clock
+	oci_time_print(now.tv_sec, (uint32_t)now.tv_nsec, created);
+	sc.id = sc.pod = unconst(c->id);
+	sc.bundle = c->bundle;
+	sc.rootfs = c->rootfs;
+	sc.created = created;
+	sc.annotations = annotations;
+	r = store_process_read(proxy, &sc.proxy);
+	if (r < 0)
+		return err_errno(e, -r, "proxy process %ld", (long)proxy);
+	if (pid_file) {
+		int n = snprintf(digits, sizeof(digits), "%ld", (long)proxy);
+
+		r = io_write_file(AT_FDCWD, pid_file, digits, (size_t)n, 0644, e);
+		if (r < 0)
+			return r;
+	}
+	r = store_container_write(c->root, &sc, e);
+	if (r < 0)
+		return r;
+	c->committed = true;
+	(void)send(c->channel_fd, "C", 1,
+		   MSG_NOSIGNAL); // a supervisor that is gone makes a stopped container
+	return 0;
+}
+
+// The supervisor sees the channel's end and takes the pod down; a supervisor that does not is taken down.
+static void undo(struct create *c)
+{
+	struct pollfd pfd = { .fd = c->pidfd, .events = POLLIN };
+	siginfo_t si;
+
+	client_close(take_ptr(&c->client));
+	close_fd(take_fd(&c->channel_fd));
+	if (c->pidfd >= 0) {
+		if (poll(&pfd, 1, SUPERVISOR_END_MS) <= 0)
+			(void)syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL,
+				      0);                            // it may have ended
+		(void)waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED); // our child
+	}
+	if (c->taken)
+		(void)store_remove(c->root, c->id, NULL); // the error being reported is another one
+}
+
+void create_end(struct create *c)
+{
+	if (!c)
+		return;
+	if (!c->committed)
+		undo(c);
+	client_close(c->client);
+	create_detach(c);
+	if (c->config)
+		oci_config_free(c->config);
+	free(c->bundle);
+	free(c->rootfs);
+	free(c);
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes a container with a pod of its own, in steps that the caller interleaves with its proxy process; all of it is
+// undone unless the last step is reached.
+#ifndef RUNTIME_CREATE_H
+#define RUNTIME_CREATE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct client;
+struct create;
+struct err;
+
+struct create_request {
+	const char *root, *id, *bundle;                    // bundle NULL: the working directory
+	const char *hypervisor, *kernel, *initrd, *memory; // as the options; NULL: default
+	bool debug;
+	int timings_fd; // for the supervisor's marks; -1: none
+};
+
+// Stream ids of the container's first process.
+enum { CREATE_STDIN = 1, CREATE_STDOUT = 2, CREATE_STDERR = 3 };
+
+// Checks everything that can be checked on this side, takes the id, starts the supervisor, and with it the machine.
+int create_begin(const struct create_request *req, struct create **ret_create, struct err *e);
+// Makes the container in the guest; proxy is the process that will stand for it.
+int create_container(struct create *c, pid_t proxy, struct err *e);
+// Writes state.json (and pid_file if not NULL): from here on the container exists.
+int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct err *e);
+// Ends with or without commit; without, removes all traces. NULL is accepted.
+void create_end(struct create *c);
+
+struct client *create_client(struct create *c); // borrowed
+const char *create_pod_dir(const struct create *c);
+// For a forked child: closes what it must not share (the lock, the channel), frees nothing else.
+void create_detach(struct create *c);
+
+#endif

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/launch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "runtime/client.h"
+#include "runtime/create.h"
+#include "runtime/destroy.h"
+#include "runtime/proxy_fork.h"
+#include "vmm/vmm.h"
+
+OWN_DEFINE(struct create *, create_end)
+
+void launch_warn(const struct create_request *req)
+{
+	if (strcmp(req->hypervisor, "auto") == 0 && vmm_hypervisor_probe(VMM_HV_MSHV, NULL) < 0)
+		log_warn(
+			"no /dev/mshv: the software hypervisor is used. It is slow, and it is not hardware "
+			"isolation (--hypervisor soft accepts that without a word)");
+}
+
+static int check_hypervisor(const char *name, struct err *e)
+{
+	if (strcmp(name, "kvm") == 0)
+		return err_set(e, ENOTSUP, "hypervisor kvm: not supported");
+	return strcmp(name, "mshv") == 0 ? vmm_hypervisor_probe(VMM_HV_MSHV, e) : 0;
+}
+
+int launch_request(const struct cli_globals *g, const struct launch_options *o, const char *id,
+		   struct create_request *ret, struct err *e)
+{
+	if (o->console_socket)
+		return err_set(e, ENOTSUP, "--console-socket: terminals are not supported");
+	if (o->pidfd_socket)
+		return err_set(e, ENOTSUP, "--pidfd-socket: not supported");
+	if (o->preserve_fds && strcmp(o->preserve_fds, "0") != 0)
+		return err_set(e, ENOTSUP,
+			       "--preserve-fds %s: descriptors cannot be passed into a guest",
+			       o->preserve_fds);
+	*ret = (struct create_request){
+		.root = g->root,
+		.id = id,
+		.bundle = o->bundle,
+		.hypervisor = g->hypervisor,
+		.kernel = g->kernel,
+		.initrd = g->initrd,
+		.memory = g->memory,
+		.debug = g->debug,
+		.timings_fd = -1,
+	};
+	return check_hypervisor(g->hypervisor, e);
+}
+
+static int create_with_proxy(const struct create_request *req, const char *pid_file,
+			     struct proxy_child *proxy, struct err *e)
+{
+	struct create *c AUTO(create_end) = NULL;
+	int r = create_begin(req, &c, e);
+
+	if (r < 0)
+		return r;
+	launch_warn(req);
+	if ((r = proxy_fork(c, req->root, req->id, proxy, e)) < 0 ||
+	    (r = create_container(c, proxy->pid, e)) < 0 || (r = proxy_fork_go(proxy, e)) < 0)
+		return r;
+	return create_commit(c, proxy->pid, pid_file, e);
+}
+
+static int start_container(const struct create_request *req, struct err *e)
+{
+	struct client *cl = NULL;
+	int r = client_open(req->root, req->id, &cl, e);
+
+	if (r == 0)
+		r = client_start(cl, req->id, e);
+	client_close(cl);
+	if (r < 0)
+		(void)destroy_container(req->root, req->id, true,
+					NULL); // the start's error is the one to report
+	return r;
+}
+
+int launch_detached(const struct create_request *req, const char *pid_file, bool start,
+		    struct err *e)
+{
+	struct proxy_child proxy = { .sock = -1 };
+	int r = create_with_proxy(req, pid_file, &proxy, e);
+
+	if (r < 0) {
+		proxy_fork_kill(&proxy);
+		return r;
+	}
+	return start ? start_container(req, e) : 0;
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// One virtual machine and its file server, as the supervisor sees them: two children with pidfds, a console, and a
+// connection to the agent. Nothing here waits for the guest; every call to the agent has a deadline.
+#ifndef RUNTIME_POD_H
+#define RUNTIME_POD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/ttrpc.h"
+
+struct err;
+struct loop;
+struct pod;
+struct ProtobufCMessage;
+
+struct pod_config {
+	const char *root, *id;       // ROOT/pods/ID exists
+	const char *hypervisor;      // auto, mshv, kvm, soft
+	const char *kernel, *initrd; // paths
+	uint64_t memory_bytes;
+	bool debug;
+	int timings_fd; // marks of the boot are written here as lines; -1: nowhere
+};
+
+// Each at most once; `gone` ends it all. why is for a person.
+struct pod_events {
+	void (*ready)(void *arg);
+	void (*gone)(void *arg, const char *why);
+};
+
+// Makes sockets and the share, starts both programs and begins to look for the agent. The caller is in a mount namespace
+// of its own (share_enter).
+int pod_boot(struct loop *l, const struct pod_config *cfg, const struct pod_events *events,
+	     void *arg, struct pod **ret_pod, struct err *e);
+void pod_free(struct pod *p); // kills what runs
+
+bool pod_is_ready(const struct pod *p);
+bool pod_is_gone(const struct pod *p);
+const char *pod_share_dir(const struct pod *p);
+
+// A call to the agent; msg is packed at once. On failure fn is not called.
+int pod_call(struct pod *p, const char *method, const struct ProtobufCMessage *msg, int timeout_ms,
+	     ttrpc_reply_fn *fn, void *arg, struct err *e);
+
+// For --timings: a line with the time, and the machine's counters if it has any. name is a literal.
+void pod_mark(struct pod *p, const char *name);
+
+// Asks the agent to sync and stop, for a bounded time, then kills. `gone` follows.
+void pod_power_off(struct pod *p);
+// Kills the machine now. `gone` follows.
+void pod_kill(struct pod *p, const char *why);
+
+#endif

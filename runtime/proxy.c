@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "base/loop.h"
+#include "base/own.h"
+#include "proto/task.pb-c.h"
+#include "proto/ttrpc.h"
+#include "runtime/create.h"
+#include "runtime/pump.h"
+#include "runtime/store.h"
+#include "runtime/usock.h"
+
+enum {
+	STREAM_PORT = 1025,
+	STREAM_CONNECT_S = 30,
+	DRAIN_MS = 10000, // after the exit, for output that processes left behind still hold open
+	CALL_MS = 10000,
+	EXIT_LOST = 128 + SIGKILL,
+};
+#define TASK_SERVICE "containerd.task.v2.Task"
+
+struct proxy_stream {
+	struct proxy *proxy;
+	int fd;
+	bool ended;
+	struct pump pump;
+};
+
+struct proxy {
+	struct loop *loop;
+	struct ttrpc_client *rpc;
+	char *id;
+	struct proxy_stream in, out, err;
+	struct loop_source *drain_timer;
+	bool exited, release;
+	uint32_t code;
+};
+
+// Everything except what cannot be caught, what tells of our own faults, and what is not meant for the container.
+static const int forwarded[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   SIGUSR2, SIGALRM,
+				 SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGVTALRM, SIGPROF, SIGIO };
+
+OWN_DEFINE(struct proxy *, proxy_free)
+
+// A connection to one stream of the container. Blocking until the guest has answered.
+static int connect_stream(const char *dir, uint32_t stream, struct err *e)
+{
+	struct timeval limit = { .tv_sec = STREAM_CONNECT_S };
+	struct usock_line line = { .len = 0 };
+	int fd AUTO_CLOSE = usock_guest_connect(dir, STREAM_PORT, e), r;
+	uint8_t hello[8] = { 'B', 'H', 'S', '1' };
+
+	if (fd < 0)
+		return fd;
+	for (int i = 0; i < 4; i++)
+		hello[4 + i] = (uint8_t)(stream >> (8 * i));
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		return err_errno(e, errno, "stream %u", stream);
+	r = usock_guest_answer(fd, &line);
+	if (r == 0)
+		r = io_write_full(fd, hello, sizeof(hello));
+	if (r < 0)
+		return err_errno(e, r == -EAGAIN ? ETIMEDOUT : -r,
+				 "standard stream %u of the container", stream);
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return err_errno(e, errno, "stream %u", stream);
+	return take_fd(&fd);
+}
+
+static void maybe_end(struct proxy *p)
+{
+	if (p->exited && p->out.ended && p->err.ended)
+		loop_stop(p->loop);
+}
+
+// Takes the caller's descriptor away from us, so that a reader of its other end sees the end.
+static void release_fd(int fd)
+{
+	int null AUTO_CLOSE = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0)
+		(void)dup2(null,
+			   fd); // keeps the number taken; the worst is an end that is seen later
+}
+
+static void on_in_end(void *arg)
+{
+	struct proxy_stream *s = arg;
+
+	s->ended = true;
+	(void)shutdown(s->fd,
+		       SHUT_WR); // the container's end of file; it may have closed its side already
+	release_fd(STDIN_FILENO);
+}
+
+static void on_out_end(void *arg)
+{
+	struct proxy_stream *s = arg;
+
+	s->ended = true;
+	close_fd(take_fd(&s->fd)); // a reader that is gone is felt by the container
+	if (s->proxy->release)
+		release_fd(s == &s->proxy->out ? STDOUT_FILENO : STDERR_FILENO);
+	maybe_end(s->proxy);
+}
+
+static void on_drain_deadline(void *arg)
+{
+	struct proxy *p = arg;
+
+	loop_stop(p->loop);
+}
+
+static void on_wait_reply(void *arg, int code, const char *message, const uint8_t *payload,
+			  size_t len)
+{
+	struct proxy *p = arg;
+	Task__WaitResponse *resp =
+		code == TTRPC_OK ? task__wait_response__unpack(NULL, len, payload) : NULL;
+
+	(void)message;
+	p->exited = true;
+	p->code = resp ? resp->exit_status : EXIT_LOST;
+	if (resp)
+		task__wait_response__free_unpacked(resp, NULL);
+	if (loop_add_timer(p->loop, "drain", DRAIN_MS, on_drain_deadline, p, &p->drain_timer,
+			   NULL) < 0)
+		loop_stop(p->loop);
+	maybe_end(p);
+}
+
+static void on_kill_reply(void *arg, int code, const char *message, const uint8_t *payload,
+			  size_t len)
+{
+	(void)arg; // a signal that could not be delivered has no one to be told
+	(void)code;
+	(void)message;
+	(void)payload;
+	(void)len;
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct proxy *p = arg;
+	Task__KillRequest q;
+	uint8_t *buf AUTO_FREE = NULL;
+
+	task__kill_request__init(&q);
+	q.id = p->id;
+	q.signal = (uint32_t)signo;
+	buf = malloc(task__kill_request__get_packed_size(&q) + 1);
+	if (buf) // else there is no memory to pass it on with
+		(void)ttrpc_client_call(p->rpc, TASK_SERVICE, "Kill", buf,
+					task__kill_request__pack(&q, buf), CALL_MS, on_kill_reply,
+					p, NULL); // a supervisor that is gone ends us anyway
+}
+
+static int begin_wait(struct proxy *p, struct err *e)
+{
+	Task__WaitRequest q;
+	uint8_t *buf AUTO_FREE = NULL;
+
+	task__wait_request__init(&q);
+	q.id = p->id;
+	buf = malloc(task__wait_request__get_packed_size(&q) + 1);
+	if (!buf)
+		return err_errno(e, ENOMEM, "Wait");
+	return ttrpc_client_call(p->rpc, TASK_SERVICE, "Wait", buf,
+				 task__wait_request__pack(&q, buf), -1, on_wait_reply, p, e);
+}
+
+static int begin_pumps(struct proxy *p, const char *dir, struct err *e)
+{
+	int r;
+
+	p->in.fd = connect_stream(dir, CREATE_STDIN, e);
+	if (p->in.fd < 0)
+		return p->in.fd;
+	p->out.fd = connect_stream(dir, CREATE_STDOUT, e);
+	if (p->out.fd < 0)
+		return p->out.fd;
+	p->err.fd = connect_stream(dir, CREATE_STDERR, e);
+	if (p->err.fd < 0)
+		return p->err.fd;
+	if ((r = pump_init(&p->in.pump, p->loop, "stdin", STDIN_FILENO, p->in.fd, on_in_end, &p->in,
+			   e)) < 0 ||
+	    (r = pump_init(&p->out.pump, p->loop, "stdout", p->out.fd, STDOUT_FILENO, on_out_end,
+			   &p->out, e)) < 0)
+		return r;
+	return pump_init(&p->err.pump, p->loop, "stderr", p->err.fd, STDERR_FILENO, on_out_end,
+			 &p->err, e);
+}
+
+int proxy_new(const char *root, const char *pod, const char *id, bool release,
+	      struct proxy **ret_proxy, struct err *e)
+{
+	struct proxy *p AUTO(proxy_free) = calloc(1, sizeof(*p));
+	char dir[STORE_PATH_BYTES];
+	int fd, r;
+
+	if (!p)
+		return err_errno(e, ENOMEM, "proxy");
+	p->in = (struct proxy_stream){ .proxy = p, .fd = -1 };
+	p->out = p->err = p->in;
+	p->release = release;
+	p->id = strdup(id);
+	if (!p->id)
+		return err_errno(e, ENOMEM, "proxy");
+	if ((r = store_pod_path(root, pod, NULL, dir, e)) < 0 || (r = loop_new(&p->loop, e)) < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
+		r = loop_add_signal(p->loop, "signal", forwarded[i], on_signal, p, NULL, e);
+		if (r < 0)
+			return r;
+	}
+	fd = usock_connect(dir, "supervisor.sock", e);
+	if (fd < 0)
+		return fd;
+	if ((r = ttrpc_client_new(p->loop, fd, NULL, NULL, &p->rpc, e)) < 0 ||
+	    (r = begin_wait(p, e)) < 0 || (r = begin_pumps(p, dir, e)) < 0)
+		return r;
+	*ret_proxy = take_ptr(&p);
+	return 0;
+}
+
+uint32_t proxy_run(struct proxy *p)
+{
+	struct err e;
+
+	if (loop_run(p->loop, &e) < 0)
+		return EXIT_LOST;
+	return p->code;
+}
+
+void proxy_free(struct proxy *p)
+{
+	if (!p)
+		return;
+	pump_done(&p->in.pump);
+	pump_done(&p->out.pump);
+	pump_done(&p->err.pump);
+	ttrpc_client_free(p->rpc); // may call on_wait_reply
+	loop_remove(p->drain_timer);
+	loop_free(p->loop);
+	close_fd(p->in.fd);
+	close_fd(p->out.fd);
+	close_fd(p->err.fd);
+	free(p->id);
+	free(p);
+}

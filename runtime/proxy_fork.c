@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/proxy_fork.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "runtime/create.h"
+#include "runtime/proxy.h"
+
+enum { PROXY_CONNECT_MS = 60000 };
+
+static _Noreturn void child(struct create *c, int sock, const char *root, const char *id)
+{
+	struct proxy *p = NULL;
+	char word, text[ERR_MSG_BYTES + 1];
+	struct err e = { 0 };
+	uint32_t code;
+	int n;
+
+	create_detach(c);
+	log_init(NULL, -1, LOG_TEXT, LOG_ERROR); // stderr is the container's from here on
+	log_plain_stderr(false);
+	// The log, the client's socket, what the caller leaked to us: none of it may be held open.
+	if (dup2(sock, 3) < 0 || syscall(SYS_close_range, 4, ~0u, 0) < 0 ||
+	    fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
+		_exit(255);
+	(void)setsid();     // fails only for a leader, which a child is not
+	if (chdir("/") < 0) // hold no directory of the caller's
+		_exit(255);
+	(void)prctl(PR_SET_NAME, "bulkhead-proxy"); // for people
+	if (recv(3, &word, 1, 0) != 1)
+		_exit(255);
+	if (proxy_new(root, id, id, true, &p, &e) < 0) {
+		n = snprintf(text, sizeof(text), "E%s", e.msg);
+		(void)send(3, text, (size_t)n, MSG_NOSIGNAL); // the parent also sees the end
+		_exit(255);
+	}
+	if (send(3, "K", 1, MSG_NOSIGNAL) != 1)
+		_exit(255);
+	close_fd(3);
+	code = proxy_run(p);
+	_exit((int)(code & 0xff));
+}
+
+int proxy_fork(struct create *c, const char *root, const char *id, struct proxy_child *ret,
+	       struct err *e)
+{
+	int pair[2], ours AUTO_CLOSE = -1, theirs AUTO_CLOSE = -1;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(e, errno, "socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return err_errno(e, errno, "fork");
+	if (pid == 0) {
+		close_fd(ours);
+		child(c, theirs, root, id);
+	}
+	*ret = (struct proxy_child){ .pid = pid, .sock = take_fd(&ours) };
+	return 0;
+}
+
+int proxy_fork_go(struct proxy_child *p, struct err *e)
+{
+	struct pollfd pfd = { .fd = p->sock, .events = POLLIN };
+	char text[ERR_MSG_BYTES + 1];
+	ssize_t n;
+	int r;
+
+	if (send(p->sock, "G", 1, MSG_NOSIGNAL) != 1)
+		return err_errno(e, errno, "proxy process");
+	do
+		r = poll(&pfd, 1, PROXY_CONNECT_MS);
+	while (r < 0 && errno == EINTR);
+	n = r > 0 ? recv(p->sock, text, sizeof(text) - 1, 0) : 0;
+	if (n <= 0)
+		return err_set(e, EIO, "the proxy process did not connect to the container");
+	text[n] = '\0';
+	if (text[0] != 'K')
+		return err_set(e, EIO, "%s", text + 1);
+	close_fd(take_fd(&p->sock));
+	return 0;
+}
+
+void proxy_fork_kill(struct proxy_child *p)
+{
+	if (p->pid <= 0)
+		return;
+	(void)kill(p->pid, SIGKILL); // our child, not reaped yet
+	(void)waitpid(p->pid, NULL, 0);
+	close_fd(take_fd(&p->sock));
+	p->pid = 0;
+}

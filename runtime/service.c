@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/own.h"
+#include "runtime/service_priv.h"
+
+enum { SERVICE_WAITERS_MAX = 256 };
+
+struct task *service_find(struct service *s, const char *id)
+{
+	for (struct task *t = s->tasks; t; t = t->next) {
+		if (strcmp(t->id, id) == 0)
+			return t;
+	}
+	return NULL;
+}
+
+void service_reply(struct ttrpc_call *call, const struct ProtobufCMessage *msg)
+{
+	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(msg) + 1);
+
+	if (buf)
+		ttrpc_call_reply(call, buf, protobuf_c_message_pack(msg, buf));
+	else
+		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+void service_reply_empty(struct ttrpc_call *call)
+{
+	ttrpc_call_reply(call, NULL, 0);
+}
+
+void service_timestamp(Task__Timestamp *ts, const struct timespec *at)
+{
+	task__timestamp__init(ts);
+	ts->seconds = at->tv_sec;
+	ts->nanos = (int32_t)at->tv_nsec;
+}
+
+static void state(struct service *s, struct ttrpc_call *call, const Task__StateRequest *q)
+{
+	static const Task__Status status[] = { TASK__STATUS__CREATED, TASK__STATUS__CREATED,
+					       TASK__STATUS__RUNNING, TASK__STATUS__STOPPED };
+	struct task *t = service_find(s, q->id);
+	Task__StateResponse resp;
+	Task__Timestamp at;
+
+	if (!t) {
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
+		return;
+	}
+	task__state_response__init(&resp);
+	resp.id = t->id;
+	resp.bundle = t->bundle;
+	resp.pid = (uint32_t)t->proxy.pid;
+	resp.status = status[t->state];
+	if (t->state == TASK_STOPPED) {
+		service_timestamp(&at, &t->exited_at);
+		resp.exit_status = t->exit_status;
+		resp.exited_at = &at;
+	}
+	service_reply(call, &resp.base);
+}
+
+static void answer_wait(const struct task *t, struct ttrpc_call *call)
+{
+	Task__WaitResponse resp;
+	Task__Timestamp at;
+
+	task__wait_response__init(&resp);
+	service_timestamp(&at, &t->exited_at);
+	resp.exit_status = t->exit_status;
+	resp.exited_at = &at;
+	service_reply(call, &resp.base);
+}
+
+static void wait_for(struct service *s, struct ttrpc_call *call, const Task__WaitRequest *q)
+{
+	struct task *t = service_find(s, q->id);
+	struct task_waiter *w;
+	unsigned n = 0;
+
+	if (!t) {
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
+		return;
+	}
+	if (t->state == TASK_STOPPED) {
+		answer_wait(t, call);
+		return;
+	}
+	for (w = t->waiters; w; w = w->next)
+		n++;
+	w = n < SERVICE_WAITERS_MAX ? calloc(1, sizeof(*w)) : NULL;
+	if (!w) {
+		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "too many callers wait");
+		return;
+	}
+	*w = (struct task_waiter){ .next = t->waiters, .call = call };
+	t->waiters = w;
+}
+
+static void pids(struct service *s, struct ttrpc_call *call, const Task__PidsRequest *q)
+{
+	struct task *t = service_find(s, q->id);
+	Task__ProcessInfo info, *list[] = { &info };
+	Task__PidsResponse resp;
+
+	if (!t) {
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
+		return;
+	}
+	task__process_info__init(&info);
+	task__pids_response__init(&resp);
+	info.pid = (uint32_t)t->proxy.pid;
+	resp.processes = list;
+	resp.n_processes = t->state == TASK_STOPPED || t->proxy.pid == 0 ? 0 : 1;
+	service_reply(call, &resp.base);
+}
+
+static void connect_info(struct service *s, struct ttrpc_call *call, const Task__ConnectRequest *q)
+{
+	struct task *t = service_find(s, q->id);
+	Task__ConnectResponse resp;
+	char version[] = BULKHEAD_VERSION;
+
+	task__connect_response__init(&resp);
+	resp.shim_pid = (uint32_t)getpid();
+	resp.task_pid = t ? (uint32_t)t->proxy.pid : 0;
+	resp.version = version;
+	service_reply(call, &resp.base);
+}
+
+// One row per method: unpack, handle, free.
+#define HANDLER(method, type, fn)                                                                 \
+	static void handle_##method(struct service *s, struct ttrpc_call *call, const uint8_t *p, \
+				    size_t n)                                                     \
+	{                                                                                         \
+		Task__##type *q = task__##method##_request__unpack(NULL, n, p);                   \
+                                                                                                  \
+		if (!q) {                                                                         \
+			ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "malformed request");       \
+			return;                                                                   \
+		}                                                                                 \
+		fn(s, call, q);                                                                   \
+		task__##method##_request__free_unpacked(q, NULL);                                 \
+	}
+HANDLER(state, StateRequest, state)
+HANDLER(create, CreateRequest, service_create)
+HANDLER(start, StartRequest, service_start)
+HANDLER(delete, DeleteRequest, service_delete)
+HANDLER(pids, PidsRequest, pids)
+HANDLER(kill, KillRequest, service_kill)
+HANDLER(wait, WaitRequest, wait_for)
+HANDLER(connect, ConnectRequest, connect_info)
+HANDLER(shutdown, ShutdownRequest, service_shutdown)
+
+static const struct {
+	const char *method;
+	void (*fn)(struct service *s, struct ttrpc_call *call, const uint8_t *p, size_t n);
+} methods[] = {
+	{ "State", handle_state },   { "Create", handle_create },   { "Start", handle_start },
+	{ "Delete", handle_delete }, { "Pids", handle_pids },       { "Kill", handle_kill },
+	{ "Wait", handle_wait },     { "Connect", handle_connect }, { "Shutdown", handle_shutdown },
+};
+
+static void on_request(void *arg, struct ttrpc_call *call, const char *name, const char *method,
+		       const uint8_t *payload, size_t len)
+{
+	if (strcmp(name, "containerd.task.v2.Task") != 0 &&
+	    strcmp(name, "containerd.task.v3.Task") != 0) {
+		ttrpc_call_fail(call, TTRPC_UNIMPLEMENTED, "service %.100s: not implemented", name);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (strcmp(methods[i].method, method) == 0) {
+			methods[i].fn(arg, call, payload, len);
+			return;
+		}
+	}
+	ttrpc_call_fail(call, TTRPC_UNIMPLEMENTED, "%.100s: not implemented", method);
+}
+
+void service_task_stopped(struct service *s, struct task *t, uint32_t exit_status)
+{
+	(void)s;
+	if (t->state == TASK_STOPPED)
+		return;
+	log_info("container %s has ended: %u", t->id, exit_status);
+	t->state = TASK_STOPPED;
+	t->exit_status = exit_status;
+	(void)clock_gettime(CLOCK_REALTIME, &t->exited_at); // cannot fail for this clock
+	loop_remove(t->kill_timer);
+	t->kill_timer = NULL;
+	if (t->kill_call)
+		service_reply_empty(take_ptr(&t->kill_call)); // it has ended: what a kill is for
+	while (t->waiters) {
+		struct task_waiter *w = t->waiters;
+
+		t->waiters = w->next;
+		answer_wait(t, w->call);
+		free(w);
+	}
+}
+
+void service_task_remove(struct service *s, struct task *t)
+{
+	struct task **at = &s->tasks;
+
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	s->n_tasks--;
+	task_free(t, pod_share_dir(s->pod));
+}
+
+void service_pod_ready(struct service *s)
+{
+	for (struct task *t = s->tasks; t; t = t->next) {
+		if (t->create_call)
+			service_send_create(s, t);
+	}
+}
+
+static void on_finish(void *arg)
+{
+	struct service *s = arg;
+
+	s->on_shutdown(s->arg);
+}
+
+// The reply is written by the loop: the end comes a round later.
+static void finish(struct service *s)
+{
+	if (s->finished || !s->shutting_down)
+		return;
+	s->finished = true;
+	if (s->shutdown_call)
+		service_reply_empty(take_ptr(&s->shutdown_call));
+	if (loop_add_timer(s->loop, "finish", 1, on_finish, s, &s->finish_timer, NULL) < 0)
+		s->on_shutdown(s->arg);
+}
+
+void service_pod_gone(struct service *s, const char *why)
+{
+	struct task *t = s->tasks;
+
+	log_info("the pod has ended: %s", why);
+	(void)snprintf(s->gone_why, sizeof(s->gone_why), "%s", why); // cut is fine
+	while (t) {
+		struct task *next = t->next;
+
+		if (t->state == TASK_CREATING) {
+			if (t->create_call)
+				ttrpc_call_fail(take_ptr(&t->create_call), TTRPC_INTERNAL, "%s",
+						why);
+			service_task_remove(s, t);
+		} else {
+			service_task_stopped(s, t, 128 + SIGKILL);
+		}
+		t = next;
+	}
+	finish(s);
+}
+
+void service_shutdown(struct service *s, struct ttrpc_call *call, const Task__ShutdownRequest *q)
+{
+	if (s->n_tasks > 0 && !q->now) {
+		service_reply_empty(call);
+		return;
+	}
+	if (s->shutdown_call) {
+		service_reply_empty(call);
+		return;
+	}
+	s->shutdown_call = call;
+	s->shutting_down = true;
+	if (pod_is_gone(s->pod))
+		finish(s);
+	else if (q->now)
+		pod_kill(s->pod, "shut down");
+	else
+		pod_power_off(s->pod);
+}
+
+void service_abandon(struct service *s)
+{
+	s->shutting_down = true;
+	if (pod_is_gone(s->pod))
+		finish(s);
+	else
+		pod_kill(s->pod, "its caller has gone");
+}
+
+int service_new(struct loop *l, int listen_fd, void (*on_shutdown)(void *arg), void *arg,
+		struct service **ret_service, struct err *e)
+{
+	struct service *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_errno(e, ENOMEM, "service");
+	*s = (struct service){ .loop = l, .on_shutdown = on_shutdown, .arg = arg };
+	r = ttrpc_server_new(l, listen_fd, on_request, s, &s->server, e);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	*ret_service = s;
+	return 0;
+}
+
+void service_set_pod(struct service *s, struct pod *p)
+{
+	s->pod = p;
+}
+
+void service_free(struct service *s)
+{
+	if (!s)
+		return;
+	while (s->tasks)
+		service_task_remove(s, s->tasks);
+	ttrpc_server_free(s->server);
+	loop_remove(s->finish_timer);
+	free(s);
+}

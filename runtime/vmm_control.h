@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What supervisor and bulkhead-vmm say to each other over --control-fd, a SOCK_SEQPACKET socket: one struct a message.
+// End of stream on either side means that the other has gone.
+#ifndef RUNTIME_VMM_CONTROL_H
+#define RUNTIME_VMM_CONTROL_H
+
+#include <stdint.h>
+
+enum vmm_control_type {
+	VMM_CONTROL_GET_COUNTERS = 1, // to the VMM: answered by COUNTERS, in order
+	VMM_CONTROL_STOP = 2,         // to the VMM: end now; answered by END
+	VMM_CONTROL_STARTED = 16,     // from the VMM: the guest is about to be entered
+	VMM_CONTROL_COUNTERS = 17,
+	VMM_CONTROL_END = 18, // the last message: why the guest ended
+};
+
+enum { VMM_CONTROL_REASONS = 24, VMM_CONTROL_REASON_BYTES = 24, VMM_CONTROL_TEXT_BYTES = 512 };
+
+struct vmm_control_counters {
+	uint64_t instructions, doorbells, interrupts;
+	uint32_t n_intercepts, padding;
+	struct {
+		char reason[VMM_CONTROL_REASON_BYTES]; // NUL-terminated
+		uint64_t count;
+	} intercepts[VMM_CONTROL_REASONS];
+};
+
+struct vmm_control_msg {
+	uint32_t type, end; // end: enum vmm_end, in END
+	int64_t now_ns;     // CLOCK_MONOTONIC of the sender
+	union {
+		struct vmm_control_counters counters;
+		char text
+			[VMM_CONTROL_TEXT_BYTES]; // END; in STARTED the hypervisor's name. NUL-terminated
+	} u;
+};
+
+#endif

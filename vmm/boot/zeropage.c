@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// struct boot_params (Documentation/arch/x86/zero-page.rst and boot.rst), by offset.
+#include "vmm/boot/boot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/err.h"
+#include "vmm/mem/mem.h"
+
+enum {
+	E820_ENTRIES = 0x1e8, HDR_BOOT_FLAG = 0x1fe, HDR_MAGIC = 0x202, HDR_VERSION = 0x206, HDR_LOADER = 0x210, HDR_LOADFLAGS = 0x211,
+	HDR_RAMDISK = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_CMDLINE = 0x228, HDR_SETUP_DATA = 0x250, E820_TABLE = 0x2d0,
+	E820_RAM = 1, E820_RESERVED = 2, SETUP_DTB = 2, SETUP_RNG_SEED = 9, SEED_BYTES = 32,
+};
+
+static void put(uint8_t *zp, unsigned at, uint64_t v, unsigned bytes)
+{
+	memcpy(zp + at, &v, bytes);
+}
+
+static void e820_add(uint8_t *zp, uint64_t base, uint64_t len, uint32_t type)
+{
+	unsigned n = zp[E820_ENTRIES];
+
+	put(zp, E820_TABLE + n * 20, base, 8);
+	put(zp, E820_TABLE + n * 20 + 8, len, 8);
+	put(zp, E820_TABLE + n * 20 + 16, type, 4);
+	zp[E820_ENTRIES] = (uint8_t)(n + 1);
+}
+
+static void e820(uint8_t *zp, const struct mem *mem)
+{
+	const struct mem_region *r;
+	unsigned n = mem_regions(mem, &r);
+
+	// The first page holds nothing; real-mode trampolines want room below 640 KiB.
+	e820_add(zp, 0, 0x9fc00, E820_RAM);
+	e820_add(zp, 0x9fc00, 0x60400, E820_RESERVED);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t base = r[i].gpa ? r[i].gpa : BOOT_KERNEL_MIN;
+
+		e820_add(zp, base, r[i].gpa + r[i].len - base, E820_RAM);
+	}
+}
+
+// struct setup_data { u64 next; u32 type; u32 len; u8 data[]; }
+static int setup_data(struct mem *mem, const struct boot_info *info, struct err *e)
+{
+	uint8_t *seed = mem_slice(mem, BOOT_SETUP_DATA, 4096), *dtb = mem_slice(mem, BOOT_FDT, BOOT_FDT_MAX);
+	int len;
+
+	if (!seed || !dtb)
+		return err_set(e, ENOMEM, "too little guest memory for the boot tables");
+	memset(seed, 0, 64);
+	put(seed, 0, BOOT_FDT, 8);
+	put(seed, 8, SETUP_RNG_SEED, 4);
+	put(seed, 12, SEED_BYTES, 4);
+	if (getrandom(seed + 16, SEED_BYTES, 0) != SEED_BYTES)
+		return err_errno(e, errno, "getrandom");
+	len = boot_fdt_build(info, dtb + 16, BOOT_FDT_MAX - 16, e);
+	if (len < 0)
+		return len;
+	put(dtb, 0, 0, 8);
+	put(dtb, 8, SETUP_DTB, 4);
+	put(dtb, 12, (uint64_t)len, 4);
+	return 0;
+}
+
+int boot_zero_page(struct mem *mem, const struct boot_info *info, struct err *e)
+{
+	uint8_t *zp = mem_slice(mem, BOOT_ZERO_PAGE, 4096);
+	char *cmdline = mem_slice(mem, BOOT_CMDLINE, BOOT_CMDLINE_MAX);
+	size_t len = strlen(info->cmdline);
+
+	if (!zp || !cmdline)
+		return err_set(e, ENOMEM, "too little guest memory for the boot tables");
+	if (len >= BOOT_CMDLINE_MAX)
+		return err_set(e, E2BIG, "kernel command line: longer than %d bytes", BOOT_CMDLINE_MAX - 1);
+	memset(zp, 0, 4096);
+	memcpy(cmdline, info->cmdline, len + 1);
+	put(zp, HDR_BOOT_FLAG, 0xaa55, 2);
+	put(zp, HDR_MAGIC, 0x53726448, 4); // "HdrS"
+	put(zp, HDR_VERSION, 0x020f, 2);
+	put(zp, HDR_LOADER, 0xff, 1);
+	put(zp, HDR_LOADFLAGS, 1, 1);
+	put(zp, HDR_CMDLINE, BOOT_CMDLINE, 4);
+	put(zp, HDR_RAMDISK, info->initrd_gpa, 4);
+	put(zp, HDR_RAMDISK_SIZE, info->initrd_bytes, 4);
+	put(zp, HDR_SETUP_DATA, BOOT_SETUP_DATA, 8);
+	e820(zp, mem);
+	return setup_data(mem, info, e);
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// MMIO exits: the instruction is executed once by vmm/x86 with the guest's registers, its memory reached by translation,
+// its device operand by the bus.
+#include "vmm/hv/mshv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "vmm/bus.h"
+#include "vmm/mem/mem.h"
+
+static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa, struct x86_exception *fault)
+{
+	struct mshv_vcpu *v = arg;
+	const struct hv_message *msg = v->msg;
+	struct hv_input_translate_virtual_address in = { .vp_index = v->index, .gva_page = gva >> 12 };
+	struct hv_output_translate_virtual_address out;
+
+	// The message's translation serves for its own operand only.
+	if (msg->header.message_type != HVMSG_X64_IO_PORT_INTERCEPT &&
+	    (msg->u.memory.memory_access_info & HV_MEMORY_ACCESS_GVA_GPA_VALID) &&
+	    gva >> 12 == msg->u.memory.guest_virtual_address >> 12) {
+		*ret_gpa = (msg->u.memory.guest_physical_address & ~4095ull) | (gva & 4095);
+		return 0;
+	}
+	in.control_flags = HV_TRANSLATE_SET_PAGE_TABLE_BITS | (access & X86_WRITE ? HV_TRANSLATE_VALIDATE_WRITE : 0) |
+			   (access & X86_READ ? HV_TRANSLATE_VALIDATE_READ : 0) |
+			   (access & X86_EXEC ? HV_TRANSLATE_VALIDATE_EXECUTE : 0) |
+			   (access & X86_USER ? HV_TRANSLATE_USER_ACCESS : HV_TRANSLATE_SUPERVISOR_ACCESS);
+	if (mshv_hvcall(v->m, HVCALL_TRANSLATE_VIRTUAL_ADDRESS, &in, sizeof(in), &out, sizeof(out), 0, NULL) < 0)
+		return X86_ENV_EXIT;
+	if (out.result_code == HV_TRANSLATE_SUCCESS || out.result_code == HV_TRANSLATE_GPA_UNMAPPED) {
+		*ret_gpa = out.gpa_page << 12 | (gva & 4095);
+		return 0;
+	}
+	*fault = (struct x86_exception){
+		.vector = 14, .has_error = true, .cr2 = gva,
+		.error = (out.result_code == HV_TRANSLATE_PAGE_NOT_PRESENT ? 0 : 1) | (access & X86_WRITE ? 2 : 0) |
+			 (access & X86_USER ? 4 : 0) | (out.result_code == HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS ? 8 : 0),
+	};
+	return 1;
+}
+
+static int env_read(void *arg, uint64_t gpa, void *data, unsigned len)
+{
+	struct mshv_vcpu *v = arg;
+	const void *ram = mem_slice(v->m->client->mem, gpa, len);
+
+	if (ram)
+		memcpy(data, ram, len);
+	else
+		bus_read(v->m->client->bus, BUS_MMIO, gpa, data, len);
+	return 0;
+}
+
+static int env_write(void *arg, uint64_t gpa, const void *data, unsigned len)
+{
+	struct mshv_vcpu *v = arg;
+	void *ram = mem_slice(v->m->client->mem, gpa, len);
+
+	if (ram)
+		memcpy(ram, data, len);
+	else
+		bus_write(v->m->client->bus, BUS_MMIO, gpa, data, len);
+	return 0;
+}
+
+static int env_in(void *arg, uint16_t port, unsigned size, uint32_t *value)
+{
+	struct mshv_vcpu *v = arg;
+
+	bus_read(v->m->client->bus, BUS_PIO, port, value, size);
+	return 0;
+}
+
+static int env_out(void *arg, uint16_t port, unsigned size, uint32_t value)
+{
+	struct mshv_vcpu *v = arg;
+
+	bus_write(v->m->client->bus, BUS_PIO, port, &value, size);
+	return 0;
+}
+
+static const struct x86_env mmio_env = {
+	.read = env_read,
+	.write = env_write,
+	.translate = env_translate,
+	.in = env_in,
+	.out = env_out,
+};
+
+struct x86_cpu *mshv_emulator_new(struct mshv_vcpu *v)
+{
+	return x86_cpu_new(&mmio_env, v);
+}
+
+// ---- state in and out of the emulator
+enum { FULL_REGS = 16 + 2 + 6 + 4 };
+
+static struct x86_seg seg_from(const struct hv_x64_segment_register *r)
+{
+	return (struct x86_seg){ r->base, r->limit, r->selector, r->attributes };
+}
+
+static int load_by_hypercall(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+{
+	uint32_t names[FULL_REGS];
+	union hv_register_value val[FULL_REGS];
+	unsigned n = 0;
+	int r;
+
+	for (unsigned i = 0; i < 16; i++)
+		names[n++] = HV_X64_REGISTER_RAX + i;
+	names[n++] = HV_X64_REGISTER_RIP;
+	names[n++] = HV_X64_REGISTER_RFLAGS;
+	for (unsigned i = 0; i < 6; i++)
+		names[n++] = HV_X64_REGISTER_ES + i;
+	names[n++] = HV_X64_REGISTER_CR0;
+	names[n++] = HV_X64_REGISTER_CR3;
+	names[n++] = HV_X64_REGISTER_CR4;
+	names[n++] = HV_X64_REGISTER_EFER;
+	r = mshv_get_registers(v, names, val, n, e);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < 16; i++)
+		s->gpr[i] = val[i].reg64;
+	s->rip = val[16].reg64;
+	s->rflags = val[17].reg64;
+	for (unsigned i = 0; i < 6; i++)
+		s->seg[i] = seg_from(&val[18 + i].segment);
+	s->cr0 = val[24].reg64;
+	s->cr3 = val[25].reg64;
+	s->cr4 = val[26].reg64;
+	s->efer = val[27].reg64;
+	return 0;
+}
+
+static int load_xmm(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+{
+	uint32_t names[16];
+	union hv_register_value val[16];
+	int r;
+
+	for (unsigned i = 0; i < 16; i++)
+		names[i] = HV_X64_REGISTER_XMM0 + i;
+	r = mshv_get_registers(v, names, val, 16, e);
+	for (unsigned i = 0; r == 0 && i < 16; i++)
+		memcpy(s->fxsave + 160 + 16 * i, &val[i], 16);
+	return r;
+}
+
+// A SIMD move to or from a device: 0F map with anything but the MOVZX, MOVSX, bit and exchange instructions.
+static bool may_use_xmm(const struct hv_message *msg)
+{
+	const struct hv_x64_memory_intercept_message *m = &msg->u.memory;
+
+	if (msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT)
+		return false;
+	if (!m->instruction_byte_count)
+		return true;
+	for (unsigned i = 0; i + 1 < m->instruction_byte_count && i < 15; i++)
+		if (m->instruction_bytes[i] == 0x0f) {
+			uint8_t o = m->instruction_bytes[i + 1];
+
+			return o < 0x40 || (o >= 0x50 && o < 0x80) || o >= 0xd0 || o == 0xae;
+		}
+	return false;
+}
+
+static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s, struct err *e)
+{
+	const struct hv_vp_register_page *p = v->regs;
+	int r = 0;
+
+	x86_get_state(v->emul, s);
+	if (p && p->isvalid) {
+		memcpy(s->gpr, p->gp_registers, sizeof(s->gpr));
+		s->rip = p->rip;
+		s->rflags = p->rflags;
+		for (unsigned i = 0; i < 6; i++)
+			s->seg[i] = seg_from(&p->segment[i]);
+		s->cr0 = p->cr0;
+		s->cr3 = p->cr3;
+		s->cr4 = p->cr4;
+		s->efer = p->efer;
+	} else {
+		r = load_by_hypercall(v, s, e);
+	}
+	if (r == 0 && may_use_xmm(msg))
+		r = load_xmm(v, s, e);
+	return r;
+}
+
+static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct x86_state *s, struct err *e)
+{
+	struct hv_vp_register_page *p = v->regs;
+	struct hv_register_assoc a[34];
+	unsigned n = 0;
+
+	memset(a, 0, sizeof(a));
+	if (p && p->isvalid) {
+		memcpy(p->gp_registers, s->gpr, sizeof(p->gp_registers));
+		p->rip = s->rip;
+		p->rflags = s->rflags;
+		p->dirty |= 1 << HV_X64_REGISTER_CLASS_GENERAL | 1 << HV_X64_REGISTER_CLASS_IP | 1 << HV_X64_REGISTER_CLASS_FLAGS;
+	} else {
+		for (unsigned i = 0; i < 16; i++) {
+			a[n].name = HV_X64_REGISTER_RAX + i;
+			a[n++].value.reg64 = s->gpr[i];
+		}
+		a[n].name = HV_X64_REGISTER_RIP;
+		a[n++].value.reg64 = s->rip;
+		a[n].name = HV_X64_REGISTER_RFLAGS;
+		a[n++].value.reg64 = s->rflags;
+	}
+	if (may_use_xmm(msg))
+		for (unsigned i = 0; i < 16; i++) {
+			a[n].name = HV_X64_REGISTER_XMM0 + i;
+			memcpy(&a[n++].value, s->fxsave + 160 + 16 * i, 16);
+		}
+	return n ? mshv_set_registers(v, a, n, e) : 0;
+}
+
+static int inject(struct mshv_vcpu *v, const struct x86_exception *x, struct err *e)
+{
+	struct hv_register_assoc a[2] = { { .name = HV_REGISTER_PENDING_EVENT0 }, { .name = HV_X64_REGISTER_CR2 } };
+
+	a[0].value.reg64 = 1 | (uint64_t)x->has_error << 8 | (uint64_t)x->vector << 16 | (uint64_t)x->error << 32;
+	a[0].value.reg128.high = x->cr2;
+	a[1].value.reg64 = x->cr2;
+	return mshv_set_registers(v, a, x->vector == 14 ? 2 : 1, e);
+}
+
+int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *e)
+{
+	bool io = msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT;
+	const uint8_t *bytes = io ? msg->u.io.instruction_bytes : msg->u.memory.instruction_bytes;
+	unsigned count = io ? msg->u.io.instruction_byte_count : msg->u.memory.instruction_byte_count;
+	struct x86_state s;
+	struct x86_exit ex;
+	int r = load(v, msg, &s, e);
+
+	if (r < 0)
+		return r;
+	if (count > 15)
+		count = 15; /* from the hypervisor, but from a guest's page */
+	v->msg = msg;
+	x86_set_state(v->emul, &s);
+	x86_step(v->emul, bytes, count, &ex);
+	x86_get_state(v->emul, &s);
+	switch (ex.reason) {
+	case X86_EXIT_NONE: return store(v, msg, &s, e);
+	case X86_EXIT_FAULT:
+		r = store(v, msg, &s, e); // iterations of a string instruction that were done
+		return r < 0 ? r : inject(v, &ex.fault, e);
+	default:
+		return err_set(e, EOPNOTSUPP, "vcpu %u: cannot emulate the instruction at %#llx (%02x %02x %02x %02x)", v->index,
+			       (unsigned long long)s.rip, bytes[0], bytes[1], bytes[2], bytes[3]);
+	}
+}
