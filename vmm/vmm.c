@@ -197,11 +197,14 @@ static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_i
 
 static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 {
-	struct boot_info info = { .cmdline = cfg->cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio };
+	char cmdline[BOOT_CMDLINE_MAX + 32];
+	struct boot_info info = { .cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio };
 	struct x86_state state;
 	uint64_t entry, end;
 	int r = boot_elf_load(v->mem, cfg->kernel_fd, &entry, &end, e);
 
+	// There is no keyboard controller to reset by: a triple fault is the restart that every hypervisor sees.
+	(void)snprintf(cmdline, sizeof(cmdline), "%s reboot=t", cfg->cmdline); // too long is refused below
 	if (r == 0 && cfg->initrd_fd >= 0)
 		r = load_initrd(v, cfg->initrd_fd, end, &info, e);
 	r = r < 0 ? r : boot_zero_page(v->mem, &info, e);

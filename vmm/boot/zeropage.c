@@ -11,8 +11,8 @@
 
 enum {
 	E820_ENTRIES = 0x1e8, HDR_BOOT_FLAG = 0x1fe, HDR_MAGIC = 0x202, HDR_VERSION = 0x206, HDR_LOADER = 0x210, HDR_LOADFLAGS = 0x211,
-	HDR_RAMDISK = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_CMDLINE = 0x228, HDR_SETUP_DATA = 0x250, E820_TABLE = 0x2d0,
-	E820_RAM = 1, E820_RESERVED = 2, SETUP_DTB = 2, SETUP_RNG_SEED = 9, SEED_BYTES = 32,
+	HDR_RAMDISK = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_CMDLINE = 0x228, HDR_SUBARCH = 0x23c, HDR_SETUP_DATA = 0x250, E820_TABLE = 0x2d0,
+	SUBARCH_CE4100 = 4, E820_RAM = 1, E820_RESERVED = 2, SETUP_DTB = 2, SETUP_RNG_SEED = 9, SEED_BYTES = 32,
 };
 
 static void put(uint8_t *zp, unsigned at, uint64_t v, unsigned bytes)
@@ -88,6 +88,8 @@ int boot_zero_page(struct mem *mem, const struct boot_info *info, struct err *e)
 	put(zp, HDR_CMDLINE, BOOT_CMDLINE, 4);
 	put(zp, HDR_RAMDISK, info->initrd_gpa, 4);
 	put(zp, HDR_RAMDISK_SIZE, info->initrd_bytes, 4);
+	// The platform with a device tree and neither RTC nor 8042: Linux would wait a second for the RTC.
+	put(zp, HDR_SUBARCH, SUBARCH_CE4100, 4);
 	put(zp, HDR_SETUP_DATA, BOOT_SETUP_DATA, 8);
 	e820(zp, mem);
 	return setup_data(mem, info, e);
