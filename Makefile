@@ -14,7 +14,7 @@ VMM_DIRS := vmm vmm/hv vmm/soft vmm/x86 vmm/mem vmm/chip vmm/boot vmm/virtio vmm
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wvla \
 	-Wno-missing-field-initializers -Wno-format-truncation -Wformat=2 -Wcast-qual -Wundef -Wpointer-arith $(if $(NO_WERROR),,-Werror)
-CPPFLAGS := -D_GNU_SOURCE -DBULKHEAD_VERSION='"$(VERSION)"' -I. -I$(GEN)
+CPPFLAGS := -D_GNU_SOURCE -DBULKHEAD_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
 CFLAGS_all := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN)
 CFLAGS_dev := -O2
 CFLAGS_rel := -O2 -DNDEBUG
@@ -79,14 +79,14 @@ $(O)/vmm/x86/%.o: CFLAGS += $(CFLAGS_x86)
 $(O)/%.o: %.c $(O)/flags | $(GEN_H)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $@")
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MD -MP -c $< -o $@
 $(O)/%.o: %.S $(O)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  AS    $@")
-	$(Q)$(CC) $(CPPFLAGS) -g -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) -g -MD -MP -c $< -o $@
 $(O)/gen/%.o: $(GEN)/%.c $(O)/flags | $(GEN_H)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MD -MP -c $< -o $@
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h &: %.proto
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  PROTO $<")
@@ -118,15 +118,15 @@ AGENT_SRC := $(SRC_agent) $(SRC_proto) $(GEN_C) $(SRC_oci) $(SRC_base)
 AGENT_OBJ := $(patsubst %.c,$(AO)/%.o,$(patsubst build/gen/%,gen/%,$(filter %.c,$(AGENT_SRC))))
 $(AO)/gen/%.o: $(GEN)/%.c $(O)/flags | $(GEN_H)
 	@mkdir -p $(@D)
-	$(Q)gcc $(CPPFLAGS) $(filter-out $(WARN),$(AGENT_CFLAGS)) -MMD -MP -c $< -o $@
+	$(Q)gcc $(CPPFLAGS) $(filter-out $(WARN),$(AGENT_CFLAGS)) -MD -MP -c $< -o $@
 $(AO)/%.o: %.c $(O)/flags | $(GEN_H)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $@")
-	$(Q)gcc $(CPPFLAGS) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)gcc $(CPPFLAGS) $(AGENT_CFLAGS) -MD -MP -c $< -o $@
 $(O)/bin/bulkhead-agent: $(AGENT_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)gcc -static -pthread -Wl,--gc-sections -s -o $@ $^ -lprotobuf-c -lyajl_s -lcap -lseccomp
+	$(Q)gcc -static -pthread -Wl,--gc-sections -s -o $@ $^ -lprotobuf-c -lyajl_s -lcap -lm
 
 # ---- unit tests: one TAP program a file
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)

@@ -106,6 +106,7 @@ static unsigned run_opcode(struct bench *b, uint8_t opcode, uint8_t modrm, bool 
 		bool narrow = mem && (opcode & 3) == 1 && (modrm & 0x20) && rnd() & 1;
 		struct native n;
 
+		b->skew = rnd() % 4 ? 0 : 4096 - NATIVE_AT - 1; // an operand that crosses pages
 		random_state(&n, unmasked);
 		random_data(b->data);
 		if (!same_after(b, mem ? "memory" : "register", &n, bytes + !narrow, 2 + narrow, mem))

@@ -50,6 +50,7 @@ struct bench {
 	struct rig rig;
 	uint8_t *code; // native, executable
 	uint8_t *data; // native operands; the rig's are at RIG_DATA
+	unsigned skew; // where the rig's operands begin in its data page
 	unsigned ran, faulted;
 };
 
@@ -126,7 +127,7 @@ static inline void bench_done(struct bench *b)
 
 static inline uint8_t *bench_guest_data(struct bench *b)
 {
-	return b->rig.ram + RIG_GPA_DATA * 4096;
+	return b->rig.ram + RIG_GPA_DATA * 4096 + b->skew;
 }
 
 // Registers for one run: random but RSP, with RDI left for bench_run.
@@ -159,7 +160,7 @@ static inline int bench_native(struct bench *b, struct native *n, const uint8_t 
 	memcpy(b->code, bytes, len);
 	b->code[len] = 0xc3;
 	native_signal = 0;
-	if (sigsetjmp(native_unwind, 0) == 0)
+	if (sigsetjmp(native_unwind, 1) == 0)
 		native_fx_run(n, b->code);
 	return native_signal;
 }
@@ -231,7 +232,7 @@ static inline bool bench_run(struct bench *b, const char *name, const struct nat
 
 	memcpy(guest, b->data, NATIVE_DATA);
 	a.gpr[X86_RDI] = (uintptr_t)b->data + at;
-	s.gpr[X86_RDI] = RIG_DATA + at;
+	s.gpr[X86_RDI] = RIG_DATA + b->skew + at;
 	sig = bench_native(b, &a, bytes, len);
 	vec = bench_soft(b, &s, bytes, len);
 	b->ran++;

@@ -262,7 +262,6 @@ static void mmio_read(void *dev, uint64_t off, void *data, unsigned len)
 			t->dev->ops->config_read(t->dev, off - REG_CONFIG, data, len);
 	} else if (len == 4 && !(off & 3)) {
 		uint32_t v = reg_read(t, off);
-
 		memcpy(data, &v, 4);
 	}
 	pthread_mutex_unlock(&t->dev->lock);

@@ -56,6 +56,13 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
 }
 
+// Instructions rather than builtins: guest operands need not be aligned.
+#define LOCK_BIT(insn, bits)                                                                       \
+	__asm__ volatile("lock " insn SFX##bits " %[n], %[m]"                                      \
+			 : "=@ccc"(was), [m] "+m"(*p)                                              \
+			 : [n] "r"((uint##bits##_t)n)                                              \
+			 : "memory")
+
 #define BITOPS(bits)                                                                               \
 	static inline uint##bits##_t bit_do##bits(uint##bits##_t v, unsigned n, unsigned what)     \
 	{                                                                                          \
@@ -81,12 +88,14 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 		if (!op->aux) {                                                                    \
 			v = ld##bits(cpu, op, va);                                                 \
 		} else if ((p = rmw##bits(cpu, op, va))) {                                         \
+			bool was;                                                                  \
 			if (op->aux == 1)                                                          \
-				v = __atomic_fetch_or(p, (uint##bits##_t)((uint##bits##_t)1 << n), __ATOMIC_SEQ_CST); \
+				LOCK_BIT("bts", bits);                                             \
 			else if (op->aux == 2)                                                     \
-				v = __atomic_fetch_and(p, (uint##bits##_t)~((uint##bits##_t)1 << n), __ATOMIC_SEQ_CST); \
+				LOCK_BIT("btr", bits);                                             \
 			else                                                                       \
-				v = __atomic_fetch_xor(p, (uint##bits##_t)((uint##bits##_t)1 << n), __ATOMIC_SEQ_CST); \
+				LOCK_BIT("btc", bits);                                             \
+			v = (uint##bits##_t)((uint##bits##_t)was << n);                            \
 		} else {                                                                           \
 			v = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8);                    \
 			x86_st_slow(cpu, op, va, bits / 8, bit_do##bits(v, n, op->aux));           \

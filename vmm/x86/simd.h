@@ -32,6 +32,8 @@ struct simd_row {
 
 // The row of an opcode in map 1..3, or NULL.
 const struct simd_row *x86_simd_row(unsigned map, unsigned opcode, enum simd_prefix prefix);
+// The handler of a memory form by its faster equal, where there is one. plain: base and displacement only.
+x86_fn *x86_simd_fast(x86_fn *fn, bool plain);
 // Groups 0F 71, 72, 73: handler or NULL. reg: ModRM.reg.
 x86_fn *x86_simd_shift(unsigned opcode, unsigned reg, bool mmx);
 // Stub of an S_IMM row's immediate (sse_imm.c).
@@ -45,6 +47,7 @@ void x86_mxcsr_load(struct x86_cpu *cpu, uint32_t mxcsr);
 uint32_t x86_mxcsr_read(struct x86_cpu *cpu);
 
 x86_fn x86_simd_none; // "no such form" in the rows
+x86_fn x86_simd_zero;
 #define SIMD_DECLARE(op, pfx, r, m, flags) x86_fn x86_simd_##r, x86_simd_##m;
 SIMD_MAP1(SIMD_DECLARE)
 SIMD_MAP2(SIMD_DECLARE)

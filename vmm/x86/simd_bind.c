@@ -137,6 +137,11 @@ bool x86_bind_simd(struct x86_bind *b)
 	if ((row->flags & S_FP) && (b->mode & MODE_FPX)) {
 		op->ptr = row;
 		op->fn = fp_checked;
+	} else if (mem) {
+		op->fn = x86_simd_fast(op->fn, op->index == X86_REG_ZERO && op->seg == 0);
+	} else if (op->reg == op->rm &&
+		   (op->fn == x86_simd_pxor_r || op->fn == x86_simd_xorps_r || op->fn == x86_simd_xorpd_r)) {
+		op->fn = x86_simd_zero;
 	}
 	return true;
 }

@@ -23,21 +23,14 @@ SSE_BIN(movddup, 8)
 SSE_BIN(pmovsxbw, 8) SSE_BIN(pmovsxbd, 4) SSE_BIN(pmovsxbq, 2) SSE_BIN(pmovsxwd, 8) SSE_BIN(pmovsxwq, 4) SSE_BIN(pmovsxdq, 8)
 SSE_BIN(pmovzxbw, 8) SSE_BIN(pmovzxbd, 4) SSE_BIN(pmovzxbq, 2) SSE_BIN(pmovzxwd, 8) SSE_BIN(pmovzxwq, 4) SSE_BIN(pmovzxdq, 8)
 
-// Zeroing a register is the commonest use, and needs no loads.
-static const struct x86_op *zero_r(struct x86_cpu *cpu, const struct x86_op *op)
+BIN16(pxor)
+
+// XOR of a register with itself: no loads.
+OPHX(zero)
 {
 	X(op->reg) = (xmm_v){ 0, 0 };
 	NEXT;
 }
-
-OPHX(pxor_r)
-{
-	if (op->reg == op->rm)
-		return zero_r(cpu, op);
-	X(op->reg) ^= X(op->rm);
-	NEXT;
-}
-SSE_RM(pxor, "pxor", 16)
 
 // The mask is XMM0.
 #define BLENDV(name)                                                                               \

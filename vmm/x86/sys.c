@@ -11,7 +11,7 @@
 
 OPH(nop) { NEXT; }
 OPH(pause_) { NEXT; }
-OPH(mfence) { __atomic_thread_fence(__ATOMIC_SEQ_CST); NEXT; }
+OPH(mfence) { __asm__ volatile("mfence" : : : "memory"); NEXT; }
 
 OPH(hlt)
 {

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// Standard streams: connections of the host that say which stream they are, and relays with back-pressure.
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/own.h"
+
+enum { STREAMS_MAX = 256, HEADER_BYTES = 8, RELAY_BYTES = 64 << 10 };
+
+struct pending {
+	struct streams *s;
+	int fd; // owned
+	struct loop_source *source; // until the header is there
+	uint8_t header[HEADER_BYTES];
+	unsigned have;
+	uint32_t id;
+	struct pending *next;
+};
+
+struct streams {
+	struct loop *loop;
+	struct pending *first;
+	unsigned count;
+	void (*on_arrival)(void *arg);
+	void *arg;
+};
+
+int streams_new(struct loop *l, struct streams **ret, struct err *e)
+{
+	struct streams *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return err_errno(e, ENOMEM, "streams");
+	s->loop = l;
+	*ret = s;
+	return 0;
+}
+
+void streams_on_arrival(struct streams *s, void (*fn)(void *arg), void *arg)
+{
+	s->on_arrival = fn;
+	s->arg = arg;
+}
+
+static void pending_remove(struct pending *p)
+{
+	struct pending **at = &p->s->first;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	p->s->count--;
+	loop_remove(p->source);
+	close_fd(p->fd);
+	free(p);
+}
+
+static void on_header(void *arg, uint32_t events)
+{
+	struct pending *p = arg;
+	struct streams *s = p->s;
+	ssize_t n = read(p->fd, p->header + p->have, HEADER_BYTES - p->have);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		pending_remove(p);
+		return;
+	}
+	p->have += (unsigned)n;
+	if (p->have < HEADER_BYTES)
+		return;
+	memcpy(&p->id, p->header + 4, 4);
+	if (memcmp(p->header, "BHS1", 4) != 0 || !p->id) {
+		pending_remove(p);
+		return;
+	}
+	loop_remove(p->source);
+	p->source = NULL;
+	if (s->on_arrival)
+		s->on_arrival(s->arg);
+}
+
+void streams_accept(struct streams *s, int fd)
+{
+	struct pending *p = s->count < STREAMS_MAX ? calloc(1, sizeof(*p)) : NULL;
+
+	if (!p) {
+		close_fd(fd);
+		return;
+	}
+	*p = (struct pending){ .s = s, .fd = fd, .next = s->first };
+	s->first = p;
+	s->count++;
+	if (loop_add_fd(s->loop, "stream header", fd, EPOLLIN, on_header, p, &p->source, NULL) < 0)
+		pending_remove(p);
+}
+
+bool streams_has(const struct streams *s, uint32_t id)
+{
+	for (const struct pending *p = s->first; p; p = p->next)
+		if (p->have == HEADER_BYTES && p->id == id)
+			return true;
+	return false;
+}
+
+int streams_take(struct streams *s, uint32_t id)
+{
+	for (struct pending *p = s->first; p; p = p->next)
+		if (p->have == HEADER_BYTES && p->id == id) {
+			int fd = take_fd(&p->fd);
+
+			pending_remove(p);
+			return fd;
+		}
+	return -1;
+}
+
+// ---- relays
+struct relay {
+	struct loop *loop;
+	int src, dst; // owned
+	struct loop_source *in, *out;
+	bool eof;
+	size_t at, len;
+	void (*done)(void *arg);
+	void *arg;
+	uint8_t buf[RELAY_BYTES];
+};
+
+void relay_free(struct relay *r)
+{
+	if (!r)
+		return;
+	loop_remove(r->in);
+	loop_remove(r->out);
+	close_fd(r->src);
+	close_fd(r->dst);
+	free(r);
+}
+
+static void relay_end(struct relay *r)
+{
+	void (*done)(void *) = r->done;
+	void *arg = r->arg;
+
+	relay_free(r);
+	if (done)
+		done(arg);
+}
+
+static void relay_watch(struct relay *r)
+{
+	(void)loop_mod_fd(r->in, r->len || r->eof ? 0 : EPOLLIN); // both are there
+	(void)loop_mod_fd(r->out, r->len ? EPOLLOUT : 0); // as above
+}
+
+// False: the relay has ended.
+static bool relay_step(struct relay *r)
+{
+	for (;;) {
+		ssize_t n;
+
+		while (r->len) {
+			n = write(r->dst, r->buf + r->at, r->len);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0 && errno == EAGAIN)
+				return true;
+			if (n < 0)
+				return false; // nobody reads any more
+			r->at += (size_t)n;
+			r->len -= (size_t)n;
+		}
+		if (r->eof)
+			return false;
+		n = read(r->src, r->buf, sizeof(r->buf));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return true;
+		if (n <= 0)
+			return false;
+		r->at = 0;
+		r->len = (size_t)n;
+	}
+}
+
+static void on_relay(void *arg, uint32_t events)
+{
+	struct relay *r = arg;
+
+	// With data waiting for the other side, a hang-up of this one is no news.
+	if (relay_step(r)) {
+		if ((events & (EPOLLHUP | EPOLLERR)) && r->len) {
+			// The reader has gone for good: writing would only say so again.
+			relay_watch(r);
+			return;
+		}
+		relay_watch(r);
+	} else {
+		relay_end(r);
+	}
+}
+
+// The reader's end: only its going away matters when nothing is to be written.
+static void on_relay_out(void *arg, uint32_t events)
+{
+	struct relay *r = arg;
+
+	if (!r->len && (events & EPOLLERR)) {
+		relay_end(r);
+		return;
+	}
+	on_relay(arg, 0);
+}
+
+int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg, struct relay **ret, struct err *e)
+{
+	struct relay *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r) {
+		close_fd(src);
+		close_fd(dst);
+		return err_errno(e, ENOMEM, "stream");
+	}
+	r->loop = l;
+	r->src = src;
+	r->dst = dst;
+	r->done = done;
+	r->arg = arg;
+	(void)fcntl(src, F_SETFL, O_NONBLOCK); // sockets and pipes take it
+	(void)fcntl(dst, F_SETFL, O_NONBLOCK); // as above
+	rc = loop_add_fd(l, "stream in", src, EPOLLIN, on_relay, r, &r->in, e);
+	rc = rc < 0 ? rc : loop_add_fd(l, "stream out", dst, 0, on_relay_out, r, &r->out, e);
+	if (rc < 0) {
+		relay_free(r);
+		return rc;
+	}
+	*ret = r;
+	return 0;
+}
