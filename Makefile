@@ -134,6 +134,7 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)
 .PHONY: unit-tests
 unit-tests: $(UNIT)
 
+SHARE := $(O)/share/bulkhead
 include $(wildcard tests/*.mk tests/*/*.mk guest-kernel-config/*.mk packaging/*.mk)
 
 all: $(PROGRAMS)

@@ -37,18 +37,22 @@ struct relay;
 int streams_new(struct loop *l, struct streams **ret, struct err *e);
 void streams_accept(struct streams *s, int fd); // takes fd: a connection that will send its header
 bool streams_has(const struct streams *s, uint32_t id);
-int streams_take(struct streams *s, uint32_t id); // the connection of that id, or -1 if it has not come
+int streams_take(struct streams *s,
+		 uint32_t id); // the connection of that id, or -1 if it has not come
 void streams_on_arrival(struct streams *s, void (*fn)(void *arg), void *arg);
 // Copies from src to dst until src ends; takes both. done is called once.
-int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg, struct relay **ret, struct err *e);
+int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,
+	      struct relay **ret, struct err *e);
 void relay_free(struct relay *r);
 
 // container.c: the ttrpc requests.
-void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		       size_t len);
 void containers_start(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
 void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
 void containers_wait(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
-void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		       size_t len);
 void containers_reap(struct agent *a); // SIGCHLD
 
 // What a config asks for that this agent does not do: an error that names the field.
@@ -57,13 +61,15 @@ int config_supported(const struct oci_config *c, struct err *e);
 // cgroup.c: one cgroup v2 group per container.
 int cgroup_make(const char *id, const struct oci_resources *r, struct err *e);
 int cgroup_enter(const char *id, pid_t pid, struct err *e);
-void cgroup_kill(const char *id); // SIGKILL to all in it
+void cgroup_kill(const char *id);             // SIGKILL to all in it
 int cgroup_signal(const char *id, int signo); // to all in it; 0 or -errno
 void cgroup_remove(const char *id);
 
 // devices.c
-int devices_filter(int cgroup_fd, const struct oci_resources *r, struct err *e); // attaches the BPF program
-int devices_make(int root, const struct oci_config *c, struct err *e); // nodes and links below the root
+int devices_filter(int cgroup_fd, const struct oci_resources *r,
+		   struct err *e); // attaches the BPF program
+int devices_make(int root, const struct oci_config *c,
+		 struct err *e); // nodes and links below the root
 
 // mounts.c, in the container's mount namespace, before pivot_root. root is an O_PATH descriptor of the new root.
 int mounts_make(int root, const struct oci_config *c, struct err *e);
@@ -75,9 +81,10 @@ int rootfs_open(int root, const char *path, enum rootfs_create create, struct er
 // child.c: the life of the forked process until execve. ctl: reports and commands; fds: stdio.
 _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3]);
 struct child_report { // from child to agent
-	int code; // 0: ready
+	int code;     // 0: ready
 	char msg[1000];
 };
-int child_capabilities(const struct oci_config *c, struct err *e); // caps.c: sets, user and groups, in the right order
+int child_capabilities(const struct oci_config *c,
+		       struct err *e); // caps.c: sets, user and groups, in the right order
 
 #endif

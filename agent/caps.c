@@ -22,7 +22,8 @@ static uint64_t bits(const struct oci_strv *names)
 	for (size_t i = 0; i < names->n; i++) {
 		cap_value_t cap;
 
-		if (cap_from_name(names->v[i], &cap) == 0 && cap >= 0 && cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0)
+		if (cap_from_name(names->v[i], &cap) == 0 && cap >= 0 && cap < 64 &&
+		    prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0)
 			v |= 1ull << cap;
 	}
 	return v;
@@ -33,7 +34,8 @@ static int cap_set(uint64_t effective, uint64_t permitted, uint64_t inheritable)
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2] = {
 		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
-		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32) },
+		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32),
+		  (uint32_t)(inheritable >> 32) },
 	};
 
 	return (int)syscall(SYS_capset, &h, d);
@@ -60,8 +62,10 @@ static int become(const struct oci_process *p, struct err *e)
 int child_capabilities(const struct oci_config *c, struct err *e)
 {
 	const struct oci_process *p = &c->process;
-	uint64_t bounding = bits(&p->capabilities.bounding), effective = bits(&p->capabilities.effective);
-	uint64_t permitted = bits(&p->capabilities.permitted), inheritable = bits(&p->capabilities.inheritable);
+	uint64_t bounding = bits(&p->capabilities.bounding),
+		 effective = bits(&p->capabilities.effective);
+	uint64_t permitted = bits(&p->capabilities.permitted),
+		 inheritable = bits(&p->capabilities.inheritable);
 	uint64_t ambient = bits(&p->capabilities.ambient);
 	int r;
 
@@ -78,9 +82,11 @@ int child_capabilities(const struct oci_config *c, struct err *e)
 		return r;
 	if (cap_set(effective, permitted, inheritable) < 0)
 		return err_errno(e, errno, "process.capabilities: capset");
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); // the set is empty if this fails
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+		    0); // the set is empty if this fails
 	for (int cap = 0; cap < 64; cap++)
-		if ((ambient >> cap & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+		if ((ambient >> cap & 1) &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
 			return err_errno(e, errno, "process.capabilities.ambient");
 	if (p->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, errno, "process.noNewPrivileges");

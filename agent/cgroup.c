@@ -51,9 +51,11 @@ static int memory(int g, const struct oci_resources *r, struct err *e)
 	int rc = 0;
 
 	if (r->memory_limit.set && r->memory_limit.v)
-		rc = put_limit(g, "memory.max", r->memory_limit.v, e, "linux.resources.memory.limit");
+		rc = put_limit(g, "memory.max", r->memory_limit.v, e,
+			       "linux.resources.memory.limit");
 	if (rc == 0 && r->memory_reservation.set && r->memory_reservation.v)
-		rc = put_limit(g, "memory.low", r->memory_reservation.v, e, "linux.resources.memory.reservation");
+		rc = put_limit(g, "memory.low", r->memory_reservation.v, e,
+			       "linux.resources.memory.reservation");
 	// There is no swap in the guest: any value is honoured.
 	return rc;
 }
@@ -77,20 +79,25 @@ static int cpu(int g, const struct oci_resources *r, struct err *e)
 	int rc = 0;
 
 	if (r->has_cpu_realtime)
-		return err_set(e, EOPNOTSUPP, "linux.resources.cpu.realtimeRuntime: not supported on cgroup v2");
+		return err_set(e, EOPNOTSUPP,
+			       "linux.resources.cpu.realtimeRuntime: not supported on cgroup v2");
 	if (r->cpu_shares.set && r->cpu_shares.v)
-		rc = put_limit(g, "cpu.weight", cpu_weight(r->cpu_shares.v), e, "linux.resources.cpu.shares");
+		rc = put_limit(g, "cpu.weight", cpu_weight(r->cpu_shares.v), e,
+			       "linux.resources.cpu.shares");
 	if (rc == 0 && (r->cpu_quota.set || r->cpu_period.set)) {
 		uint64_t period = r->cpu_period.set && r->cpu_period.v ? r->cpu_period.v : 100000;
 
 		if (r->cpu_quota.set && r->cpu_quota.v > 0)
-			(void)snprintf(text, sizeof(text), "%lld %llu", (long long)r->cpu_quota.v, (unsigned long long)period); // fits
+			(void)snprintf(text, sizeof(text), "%lld %llu", (long long)r->cpu_quota.v,
+				       (unsigned long long)period); // fits
 		else
-			(void)snprintf(text, sizeof(text), "max %llu", (unsigned long long)period); // fits
+			(void)snprintf(text, sizeof(text), "max %llu",
+				       (unsigned long long)period); // fits
 		rc = put(g, "cpu.max", text, e, "linux.resources.cpu.quota");
 	}
 	if (rc == 0 && r->cpu_burst.set)
-		rc = put_limit(g, "cpu.max.burst", (int64_t)r->cpu_burst.v, e, "linux.resources.cpu.burst");
+		rc = put_limit(g, "cpu.max.burst", (int64_t)r->cpu_burst.v, e,
+			       "linux.resources.cpu.burst");
 	if (rc == 0 && r->cpu_idle.set)
 		rc = put_limit(g, "cpu.idle", r->cpu_idle.v, e, "linux.resources.cpu.idle");
 	// cpuset numbers are the host's: they say where the machine may run, not what is inside.
@@ -104,17 +111,21 @@ static int others(int g, const struct oci_resources *r, struct err *e)
 	if (r->pids_limit.set && r->pids_limit.v)
 		rc = put_limit(g, "pids.max", r->pids_limit.v, e, "linux.resources.pids.limit");
 	if (rc == 0 && r->has_blkio_devices)
-		rc = err_set(e, EOPNOTSUPP, "linux.resources.blockIO: limits per device are not supported yet");
+		rc = err_set(e, EOPNOTSUPP,
+			     "linux.resources.blockIO: limits per device are not supported yet");
 	if (rc == 0 && r->has_rdma)
 		rc = err_set(e, EOPNOTSUPP, "linux.resources.rdma: not supported");
 	for (size_t i = 0; rc == 0 && i < r->n_hugepages; i++) {
 		char file[64];
 
-		(void)snprintf(file, sizeof(file), "hugetlb.%s.max", r->hugepages[i].page_size); // a name too long is not found
-		rc = put_limit(g, file, (int64_t)r->hugepages[i].limit, e, "linux.resources.hugepageLimits");
+		(void)snprintf(file, sizeof(file), "hugetlb.%s.max",
+			       r->hugepages[i].page_size); // a name too long is not found
+		rc = put_limit(g, file, (int64_t)r->hugepages[i].limit, e,
+			       "linux.resources.hugepageLimits");
 	}
 	for (size_t i = 0; rc == 0 && i < r->unified.n; i++)
-		rc = put(g, r->unified.v[i].key, r->unified.v[i].value, e, "linux.resources.unified");
+		rc = put(g, r->unified.v[i].key, r->unified.v[i].value, e,
+			 "linux.resources.unified");
 	return rc;
 }
 
@@ -152,7 +163,8 @@ void cgroup_kill(const char *id)
 	int g AUTO_CLOSE = group_open(id);
 
 	if (g >= 0)
-		(void)put(g, "cgroup.kill", "1", NULL, "cgroup"); // an empty group has nothing to kill
+		(void)put(g, "cgroup.kill", "1", NULL,
+			  "cgroup"); // an empty group has nothing to kill
 }
 
 int cgroup_signal(const char *id, int signo)

@@ -27,7 +27,7 @@ static _Noreturn void report_failure(int ctl, const struct err *e)
 	struct child_report r = { .code = e->code ? e->code : EIO };
 
 	(void)snprintf(r.msg, sizeof(r.msg), "%s", e->msg); // cut is fine
-	(void)io_write_full(ctl, &r, sizeof(r)); // the agent sees the end anyway
+	(void)io_write_full(ctl, &r, sizeof(r));            // the agent sees the end anyway
 	_exit(1);
 }
 
@@ -49,9 +49,11 @@ static int sysctls(const struct oci_config *c, struct err *e)
 
 		if (strcmp(c->lin.sysctl.v[i].key, "kernel.hostname") == 0)
 			return err_set(e, EINVAL, "linux.sysctl: kernel.hostname: use hostname");
-		if ((size_t)snprintf(path, sizeof(path), "/proc/sys/%s", c->lin.sysctl.v[i].key) >= sizeof(path) ||
+		if ((size_t)snprintf(path, sizeof(path), "/proc/sys/%s", c->lin.sysctl.v[i].key) >=
+			    sizeof(path) ||
 		    strchr(c->lin.sysctl.v[i].key, '/'))
-			return err_set(e, EINVAL, "linux.sysctl: %s: not a name", c->lin.sysctl.v[i].key);
+			return err_set(e, EINVAL, "linux.sysctl: %s: not a name",
+				       c->lin.sysctl.v[i].key);
 		for (char *p = path + 10; *p; p++)
 			if (*p == '.')
 				*p = '/';
@@ -141,7 +143,8 @@ static void default_home(uint32_t uid)
 	if (getenv("HOME"))
 		return;
 	if (io_read_file(AT_FDCWD, "/etc/passwd", 1 << 20, &text, NULL, NULL) == 0)
-		for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		for (char *line = strtok_r(text, "\n", &save); line;
+		     line = strtok_r(NULL, "\n", &save)) {
 			char *field[7] = { NULL }, *at = line;
 
 			for (unsigned i = 0; i < 7 && at; i++)
@@ -195,7 +198,8 @@ static int find_program(const char *arg, char path[4096], struct err *e)
 static int stdio(const struct oci_process *p, const int fds[3], struct err *e)
 {
 	for (int i = 0; i < 3; i++) {
-		if (fchown(fds[i], p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EROFS && errno != EINVAL)
+		if (fchown(fds[i], p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EROFS &&
+		    errno != EINVAL)
 			return err_errno(e, errno, "standard stream %d", i);
 		if (dup2(fds[i], i) < 0)
 			return err_errno(e, errno, "standard stream %d", i);
@@ -229,7 +233,8 @@ static int set_up(const struct oci_config *c, const int fds[3], char path[4096],
 	if (chdir(p->cwd) < 0)
 		return err_errno(e, errno, "process.cwd: %s", p->cwd);
 	r = find_program(p->args.v[0], path, e);
-	return r < 0 ? err_wrap(e, "unable to start container process: error during container init") : 0;
+	return r < 0 ? err_wrap(e, "unable to start container process: error during container init")
+		     : 0;
 }
 
 _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
@@ -242,7 +247,7 @@ _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
 
 	for (int s = 1; s < NSIG; s++)
 		(void)sigaction(s, &sa, NULL); // SIGKILL, SIGSTOP and the C library's own refuse
-	(void)sigemptyset(&none); // cannot fail
+	(void)sigemptyset(&none);              // cannot fail
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); // nor this
 	// The first byte: the agent has put this process into its cgroup.
 	if (io_read_full(ctl, &go, 1) < 0)
@@ -254,7 +259,7 @@ _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
 	// The second: start. The end of the stream: the container is deleted before it ran.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	(void)execve(path, c->process.args.v, environ); // returns only on failure
+	(void)execve(path, c->process.args.v, environ);                   // returns only on failure
 	(void)err_errno(&e, errno, "exec: \"%s\"", c->process.args.v[0]); // told below
 	report_failure(ctl, &e);
 }

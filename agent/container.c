@@ -33,7 +33,7 @@ struct container {
 	struct oci_config *config;
 	enum state state;
 	uint32_t stream[3]; // ids; 0: /dev/null
-	int pipe[3]; // owned: our end until its stream has come
+	int pipe[3];        // owned: our end until its stream has come
 	pid_t pid;
 	int ctl; // owned; to the child until execve
 	struct loop_source *ctl_source;
@@ -52,11 +52,16 @@ int config_supported(const struct oci_config *c, struct err *e)
 		const char *field;
 	} flags[] = {
 #define F(member, name) { offsetof(struct oci_config, member), name }
-		F(process.terminal, "process.terminal"), F(process.has_scheduler, "process.scheduler"),
-		F(process.has_io_priority, "process.ioPriority"), F(lin.has_time_offsets, "linux.timeOffsets"),
-		F(lin.has_personality, "linux.personality"), F(lin.has_intel_rdt, "linux.intelRdt"),
-		F(lin.has_memory_policy, "linux.memoryPolicy"), F(lin.has_net_devices, "linux.netDevices"),
-		F(lin.ns[OCI_NS_USER].present, "linux.namespaces: user"), F(lin.ns[OCI_NS_TIME].present, "linux.namespaces: time"),
+		F(process.terminal, "process.terminal"),
+		F(process.has_scheduler, "process.scheduler"),
+		F(process.has_io_priority, "process.ioPriority"),
+		F(lin.has_time_offsets, "linux.timeOffsets"),
+		F(lin.has_personality, "linux.personality"),
+		F(lin.has_intel_rdt, "linux.intelRdt"),
+		F(lin.has_memory_policy, "linux.memoryPolicy"),
+		F(lin.has_net_devices, "linux.netDevices"),
+		F(lin.ns[OCI_NS_USER].present, "linux.namespaces: user"),
+		F(lin.ns[OCI_NS_TIME].present, "linux.namespaces: time"),
 #undef F
 	};
 
@@ -68,9 +73,11 @@ int config_supported(const struct oci_config *c, struct err *e)
 	if (c->lin.seccomp)
 		return err_set(e, EOPNOTSUPP, "linux.seccomp: not supported yet");
 	if (c->process.apparmor_profile)
-		return err_set(e, EOPNOTSUPP, "process.apparmorProfile: the guest kernel has no AppArmor");
+		return err_set(e, EOPNOTSUPP,
+			       "process.apparmorProfile: the guest kernel has no AppArmor");
 	if (c->process.selinux_label || c->lin.mount_label)
-		return err_set(e, EOPNOTSUPP, "process.selinuxLabel: the guest kernel has no SELinux");
+		return err_set(e, EOPNOTSUPP,
+			       "process.selinuxLabel: the guest kernel has no SELinux");
 	if (c->hooks[OCI_HOOK_START_CONTAINER].n)
 		return err_set(e, EOPNOTSUPP, "hooks.startContainer: not supported yet");
 	if ((c->hostname || c->domainname) && !c->lin.ns[OCI_NS_UTS].present)
@@ -120,7 +127,8 @@ static void reply_exit(struct container *c, struct ttrpc_call *call)
 	Agent__WaitResponse r = AGENT__WAIT_RESPONSE__INIT;
 	uint8_t buf[32];
 
-	r.exit_status = WIFSIGNALED(c->status) ? 128 + (uint32_t)WTERMSIG(c->status) : (uint32_t)WEXITSTATUS(c->status);
+	r.exit_status = WIFSIGNALED(c->status) ? 128 + (uint32_t)WTERMSIG(c->status)
+					       : (uint32_t)WEXITSTATUS(c->status);
 	ttrpc_call_reply(call, buf, agent__wait_response__pack(&r, buf));
 }
 
@@ -156,7 +164,7 @@ static void abandon(struct container *c, const struct err *e)
 {
 	fail_pending(c, e);
 	if (c->pid > 0) {
-		(void)kill(c->pid, SIGKILL); // it may have ended by itself
+		(void)kill(c->pid, SIGKILL);    // it may have ended by itself
 		(void)waitpid(c->pid, NULL, 0); // killed: this does not wait long
 	}
 	container_free(c);
@@ -194,7 +202,8 @@ static void attach_streams(struct container *c)
 		pipe_end = take_fd(&c->pipe[i]);
 		stream = streams_take(c->a->streams, c->stream[i]);
 		// Without memory the stream just ends.
-		(void)relay_new(c->a->loop, i ? pipe_end : stream, i ? stream : pipe_end, done[i], c, &c->relay[i], NULL);
+		(void)relay_new(c->a->loop, i ? pipe_end : stream, i ? stream : pipe_end, done[i],
+				c, &c->relay[i], NULL);
 	}
 }
 
@@ -280,7 +289,8 @@ static int launch(struct container *c, struct err *e)
 	c->ctl = pair[0];
 	r = make_stdio(c, fds, e);
 	if (r == 0) {
-		c->pid = (pid_t)syscall(SYS_clone, clone_flags(c->config) | SIGCHLD, 0, NULL, NULL, 0);
+		c->pid = (pid_t)syscall(SYS_clone, clone_flags(c->config) | SIGCHLD, 0, NULL, NULL,
+					0);
 		if (c->pid < 0)
 			r = err_errno(e, errno, "linux.namespaces: clone");
 		if (c->pid == 0) {
@@ -294,9 +304,12 @@ static int launch(struct container *c, struct err *e)
 	if (r == 0 && c->has_cgroup)
 		r = cgroup_enter(c->id, c->pid, e);
 	if (r == 0)
-		r = loop_add_fd(c->a->loop, "container set-up", c->ctl, EPOLLIN, on_ctl, c, &c->ctl_source, e);
+		r = loop_add_fd(c->a->loop, "container set-up", c->ctl, EPOLLIN, on_ctl, c,
+				&c->ctl_source, e);
 	if (r == 0)
-		r = io_write_full(c->ctl, "g", 1) < 0 ? err_set(e, EPIPE, "the container's process ended at once") : 0;
+		r = io_write_full(c->ctl, "g", 1) < 0
+			    ? err_set(e, EPIPE, "the container's process ended at once")
+			    : 0;
 	return r;
 }
 
@@ -322,7 +335,8 @@ static void on_arrival(void *arg)
 		attach_streams(c);
 }
 
-static struct container *container_new(struct agent *a, const Agent__CreateRequest *req, struct err *e)
+static struct container *container_new(struct agent *a, const Agent__CreateRequest *req,
+				       struct err *e)
 {
 	struct container *c = calloc(1, sizeof(*c));
 	int r;
@@ -351,7 +365,8 @@ static struct container *container_new(struct agent *a, const Agent__CreateReque
 
 static bool id_ok(const char *id)
 {
-	return *id && strlen(id) <= 1024 && !strchr(id, '/') && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+	return *id && strlen(id) <= 1024 && !strchr(id, '/') && strcmp(id, ".") != 0 &&
+	       strcmp(id, "..") != 0;
 }
 
 void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
@@ -366,9 +381,11 @@ void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *
 	if (!req || !id_ok(req->id)) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "create: bad request");
 	} else if (find(a, req->id)) {
-		ttrpc_call_fail(call, TTRPC_ALREADY_EXISTS, "container with given ID already exists");
+		ttrpc_call_fail(call, TTRPC_ALREADY_EXISTS,
+				"container with given ID already exists");
 	} else if (n >= AGENT_CONTAINERS_MAX) {
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "more than %d containers in a pod", AGENT_CONTAINERS_MAX);
+		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "more than %d containers in a pod",
+				AGENT_CONTAINERS_MAX);
 	} else if (!(c = container_new(a, req, &e))) {
 		ttrpc_call_fail_err(call, &e);
 	} else {
@@ -389,12 +406,15 @@ void containers_start(struct agent *a, struct ttrpc_call *call, const uint8_t *p
 	if (!c) {
 		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
 	} else if (c->state != STATE_CREATED) {
-		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, c->state == STATE_STOPPED ?
-				"cannot start a container that has stopped" : "cannot start an already running container");
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
+				c->state == STATE_STOPPED
+					? "cannot start a container that has stopped"
+					: "cannot start an already running container");
 	} else {
 		c->state = STATE_STARTING;
 		c->pending = call;
-		(void)io_write_full(c->ctl, "s", 1); // a child that has gone is seen as the end of its stream
+		(void)io_write_full(c->ctl, "s",
+				    1); // a child that has gone is seen as the end of its stream
 	}
 	if (req)
 		agent__start_request__free_unpacked(req, NULL);
@@ -434,7 +454,8 @@ void containers_wait(struct agent *a, struct ttrpc_call *call, const uint8_t *pa
 	if (!c) {
 		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
 	} else if (c->n_waiters == WAITERS_MAX) {
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "more than %d waiters", WAITERS_MAX);
+		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "more than %d waiters",
+				WAITERS_MAX);
 	} else {
 		c->waiters[c->n_waiters++] = call;
 		settle(c);
@@ -451,7 +472,8 @@ void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *
 	if (!c) {
 		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
 	} else if (c->deleting || c->state == STATE_CREATING) {
-		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "container is being %s", c->deleting ? "deleted" : "created");
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "container is being %s",
+				c->deleting ? "deleted" : "created");
 	} else {
 		c->deleting = call;
 		if (c->state != STATE_STOPPED) {
@@ -480,7 +502,7 @@ void containers_reap(struct agent *a)
 		while (c && c->pid != pid)
 			c = c->next;
 		if (!c)
-			continue; // an orphan
+			continue;               // an orphan
 		if (c->state == STATE_CREATING) // its report, or the end of its stream, says why
 			continue;
 		c->status = status;

@@ -24,20 +24,25 @@ enum { INSNS_PER_RULE = 12, RULES_MAX = 300 };
 // What every container may use (crun's list).
 static const struct oci_device_rule always[] = {
 	{ true, 'c', -1, -1, false, false, true }, { true, 'b', -1, -1, false, false, true },
-	{ true, 'c', 1, 3, true, true, true }, { true, 'c', 1, 8, true, true, true }, { true, 'c', 1, 7, true, true, true },
-	{ true, 'c', 5, 0, true, true, true }, { true, 'c', 1, 5, true, true, true }, { true, 'c', 1, 9, true, true, true },
-	{ true, 'c', 5, 1, true, true, true }, { true, 'c', 136, -1, true, true, true }, { true, 'c', 5, 2, true, true, true },
+	{ true, 'c', 1, 3, true, true, true },     { true, 'c', 1, 8, true, true, true },
+	{ true, 'c', 1, 7, true, true, true },     { true, 'c', 5, 0, true, true, true },
+	{ true, 'c', 1, 5, true, true, true },     { true, 'c', 1, 9, true, true, true },
+	{ true, 'c', 5, 1, true, true, true },     { true, 'c', 136, -1, true, true, true },
+	{ true, 'c', 5, 2, true, true, true },
 };
 
 static struct bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
 {
-	return (struct bpf_insn){ .code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm };
+	return (struct bpf_insn){
+		.code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm
+	};
 }
 
 // r2 type, r3 access, r4 major, r5 minor. A rule that matches returns; one that does not falls through.
 static unsigned rule(struct bpf_insn *p, const struct oci_device_rule *r, bool *ret_always)
 {
-	unsigned n = 0, access = (r->mknod ? 1u : 0) | (r->read ? 2u : 0) | (r->write ? 4u : 0), jumps[4], n_jumps = 0;
+	unsigned n = 0, access = (r->mknod ? 1u : 0) | (r->read ? 2u : 0) | (r->write ? 4u : 0),
+		 jumps[4], n_jumps = 0;
 
 	if (r->type != 'a') {
 		jumps[n_jumps++] = n;
@@ -104,7 +109,7 @@ int devices_filter(int cgroup_fd, const struct oci_resources *r, struct err *e)
 	a.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
 	a.insn_cnt = program(p, r);
 	a.insns = (uintptr_t)p;
-	a.license = (uintptr_t)"Apache-2.0";
+	a.license = (uintptr_t) "Apache-2.0";
 	fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof(a));
 	if (fd < 0)
 		return err_errno(e, errno, "linux.resources.devices: loading the BPF program");
@@ -120,18 +125,25 @@ int devices_filter(int cgroup_fd, const struct oci_resources *r, struct err *e)
 
 // ---- nodes
 static const struct oci_device defaults[] = {
-	{ "/dev/null", 'c', 1, 3, { 0 }, { 0 }, { 0 } }, { "/dev/zero", 'c', 1, 5, { 0 }, { 0 }, { 0 } },
-	{ "/dev/full", 'c', 1, 7, { 0 }, { 0 }, { 0 } }, { "/dev/tty", 'c', 5, 0, { 0 }, { 0 }, { 0 } },
-	{ "/dev/random", 'c', 1, 8, { 0 }, { 0 }, { 0 } }, { "/dev/urandom", 'c', 1, 9, { 0 }, { 0 }, { 0 } },
+	{ "/dev/null", 'c', 1, 3, { 0 }, { 0 }, { 0 } },
+	{ "/dev/zero", 'c', 1, 5, { 0 }, { 0 }, { 0 } },
+	{ "/dev/full", 'c', 1, 7, { 0 }, { 0 }, { 0 } },
+	{ "/dev/tty", 'c', 5, 0, { 0 }, { 0 }, { 0 } },
+	{ "/dev/random", 'c', 1, 8, { 0 }, { 0 }, { 0 } },
+	{ "/dev/urandom", 'c', 1, 9, { 0 }, { 0 }, { 0 } },
 };
 static const char *const links[][2] = {
-	{ "/proc/self/fd", "fd" }, { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
-	{ "/proc/self/fd/2", "stderr" }, { "/proc/kcore", "core" }, { "pts/ptmx", "ptmx" },
+	{ "/proc/self/fd", "fd" },       { "/proc/self/fd/0", "stdin" },
+	{ "/proc/self/fd/1", "stdout" }, { "/proc/self/fd/2", "stderr" },
+	{ "/proc/kcore", "core" },       { "pts/ptmx", "ptmx" },
 };
 
 static int node(int root, const struct oci_device *d, struct err *e)
 {
-	mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR, mode = d->file_mode.set ? d->file_mode.v & 07777 : 0666;
+	mode_t type = d->type == 'b'   ? S_IFBLK
+		      : d->type == 'p' ? S_IFIFO
+				       : S_IFCHR,
+	       mode = d->file_mode.set ? d->file_mode.v & 07777 : 0666;
 	const char *slash = strrchr(d->path, '/');
 	char parent[4096];
 	int dir AUTO_CLOSE = -1;
@@ -139,19 +151,24 @@ static int node(int root, const struct oci_device *d, struct err *e)
 
 	if (!slash || !slash[1])
 		return err_set(e, EINVAL, "linux.devices: %s: not a path of a device", d->path);
-	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - d->path), d->path); // paths are at most 4095 bytes
+	(void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - d->path),
+		       d->path); // paths are at most 4095 bytes
 	dir = rootfs_open(root, *parent ? parent : "/", ROOTFS_DIR, e);
 	if (dir < 0)
 		return dir;
 	if (mknodat(dir, slash + 1, type | mode, makedev(d->major, d->minor)) < 0) {
 		if (errno != EEXIST || fstatat(dir, slash + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_errno(e, errno, "linux.devices: %s: mknod", d->path);
-		if ((st.st_mode & S_IFMT) != type || (type != S_IFIFO && st.st_rdev != makedev(d->major, d->minor)))
-			return err_set(e, EEXIST, "linux.devices: %s: is there already, and is something else", d->path);
+		if ((st.st_mode & S_IFMT) != type ||
+		    (type != S_IFIFO && st.st_rdev != makedev(d->major, d->minor)))
+			return err_set(e, EEXIST,
+				       "linux.devices: %s: is there already, and is something else",
+				       d->path);
 		return 0;
 	}
 	if (fchmodat(dir, slash + 1, mode, 0) < 0 ||
-	    fchownat(dir, slash + 1, d->uid.set ? d->uid.v : 0, d->gid.set ? d->gid.v : 0, AT_SYMLINK_NOFOLLOW) < 0)
+	    fchownat(dir, slash + 1, d->uid.set ? d->uid.v : 0, d->gid.set ? d->gid.v : 0,
+		     AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(e, errno, "linux.devices: %s", d->path);
 	return 0;
 }

@@ -62,7 +62,8 @@ static int write_text(const char *path, const char *text)
 // The agent in a leaf of its own, and every controller there is handed on to the containers' groups.
 static int prepare_cgroups(struct err *e)
 {
-	static const char *const controllers[] = { "+cpu", "+memory", "+pids", "+cpuset", "+io", "+hugetlb" };
+	static const char *const controllers[] = { "+cpu",    "+memory", "+pids",
+						   "+cpuset", "+io",     "+hugetlb" };
 	int r;
 
 	if (mkdir("/sys/fs/cgroup/agent", 0755) < 0 && errno != EEXIST)
@@ -71,7 +72,8 @@ static int prepare_cgroups(struct err *e)
 	if (r < 0)
 		return err_errno(e, -r, "entering /sys/fs/cgroup/agent");
 	for (unsigned i = 0; i < sizeof(controllers) / sizeof(*controllers); i++)
-		(void)write_text("/sys/fs/cgroup/cgroup.subtree_control", controllers[i]); // a missing one is told when it is used
+		(void)write_text("/sys/fs/cgroup/cgroup.subtree_control",
+				 controllers[i]); // a missing one is told when it is used
 	return 0;
 }
 
@@ -88,8 +90,10 @@ static int loopback_up(struct err *e)
 // The initramfs has no parent mount, so pivot_root out of it is refused: a tmpfs takes its place.
 static int leave_initramfs(struct err *e)
 {
-	if ((mkdir("/root", 0700) < 0 && errno != EEXIST) || mount("root", "/root", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") < 0 ||
-	    chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+	if ((mkdir("/root", 0700) < 0 && errno != EEXIST) ||
+	    mount("root", "/root", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") < 0 ||
+	    chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+	    chdir("/") < 0)
 		return err_errno(e, errno, "leaving the initramfs");
 	return 0;
 }
@@ -107,8 +111,8 @@ int guest_prepare(struct agent *a, struct err *e)
 		r = mkdirs(guest_mounts[i].target);
 		if (r < 0)
 			return err_errno(e, -r, "mkdir %s", guest_mounts[i].target);
-		if (mount(guest_mounts[i].source, guest_mounts[i].target, guest_mounts[i].type, guest_mounts[i].flags,
-			  guest_mounts[i].data) < 0)
+		if (mount(guest_mounts[i].source, guest_mounts[i].target, guest_mounts[i].type,
+			  guest_mounts[i].flags, guest_mounts[i].data) < 0)
 			return err_errno(e, errno, "mounting %s", guest_mounts[i].target);
 	}
 	r = prepare_cgroups(e);
@@ -128,5 +132,5 @@ _Noreturn void guest_power_off(void)
 {
 	sync();
 	(void)reboot(RB_POWER_OFF); // returns only on failure
-	_exit(1); // PID 1 gone: the kernel panics, which ends the machine too
+	_exit(1);                   // PID 1 gone: the kernel panics, which ends the machine too
 }

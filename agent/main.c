@@ -62,7 +62,8 @@ static void on_power_timer(void *arg)
 }
 
 // The reply has to leave before the machine does.
-static void shutdown_guest(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
+static void shutdown_guest(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+			   size_t len)
 {
 	struct err e;
 
@@ -82,14 +83,20 @@ static const struct {
 	const char *method;
 	void (*fn)(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
 } methods[] = {
-	{ "Hello", hello }, { "Create", containers_create }, { "Start", containers_start }, { "Kill", containers_kill },
-	{ "Wait", containers_wait }, { "Delete", containers_delete }, { "Shutdown", shutdown_guest },
+	{ "Hello", hello },
+	{ "Create", containers_create },
+	{ "Start", containers_start },
+	{ "Kill", containers_kill },
+	{ "Wait", containers_wait },
+	{ "Delete", containers_delete },
+	{ "Shutdown", shutdown_guest },
 };
 
-static void on_request(void *arg, struct ttrpc_call *call, const char *service, const char *method, const uint8_t *payload,
-		       size_t len)
+static void on_request(void *arg, struct ttrpc_call *call, const char *service, const char *method,
+		       const uint8_t *payload, size_t len)
 {
-	for (unsigned i = 0; strcmp(service, AGENT_SERVICE) == 0 && i < sizeof(methods) / sizeof(*methods); i++)
+	for (unsigned i = 0;
+	     strcmp(service, AGENT_SERVICE) == 0 && i < sizeof(methods) / sizeof(*methods); i++)
 		if (strcmp(method, methods[i].method) == 0) {
 			methods[i].fn(arg, call, payload, len);
 			return;
@@ -114,7 +121,9 @@ static void on_listener(void *arg, uint32_t events)
 
 static int listen_vsock(unsigned port, struct err *e)
 {
-	struct sockaddr_vm sa = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port };
+	struct sockaddr_vm sa = { .svm_family = AF_VSOCK,
+				  .svm_cid = VMADDR_CID_ANY,
+				  .svm_port = port };
 	int fd AUTO_CLOSE = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 64) < 0)
@@ -139,11 +148,14 @@ static int serve(struct agent *a, struct err *e)
 	if (r < 0)
 		return r;
 	streams = (struct listener){ a, listen_vsock(AGENT_STREAM_PORT, e), true };
-	requests = (struct listener){ a, streams.fd < 0 ? streams.fd : listen_vsock(AGENT_PORT, e), false };
+	requests = (struct listener){ a, streams.fd < 0 ? streams.fd : listen_vsock(AGENT_PORT, e),
+				      false };
 	if (requests.fd < 0)
 		return requests.fd;
 	r = loop_add_fd(a->loop, "streams", streams.fd, EPOLLIN, on_listener, &streams, NULL, e);
-	r = r < 0 ? r : loop_add_fd(a->loop, "requests", requests.fd, EPOLLIN, on_listener, &requests, NULL, e);
+	r = r < 0 ? r
+		  : loop_add_fd(a->loop, "requests", requests.fd, EPOLLIN, on_listener, &requests,
+				NULL, e);
 	return r < 0 ? r : loop_run(a->loop, e);
 }
 
@@ -155,7 +167,9 @@ int main(void)
 	(void)signal(SIGPIPE, SIG_IGN); // writes say it
 	log_init("agent", STDERR_FILENO, LOG_TEXT, LOG_INFO);
 	if (getpid() != 1) {
-		(void)fprintf(stderr, "bulkhead-agent is the first process of a pod's guest; bulkhead starts it there\n");
+		(void)fprintf(
+			stderr,
+			"bulkhead-agent is the first process of a pod's guest; bulkhead starts it there\n");
 		return 1;
 	}
 	if (serve(&a, &e) < 0)

@@ -24,24 +24,52 @@ struct option {
 };
 
 static const struct option flag_options[] = {
-	{ "defaults", 0, 0 }, { "ro", MS_RDONLY, 0 }, { "rw", 0, MS_RDONLY }, { "nosuid", MS_NOSUID, 0 }, { "suid", 0, MS_NOSUID },
-	{ "nodev", MS_NODEV, 0 }, { "dev", 0, MS_NODEV }, { "noexec", MS_NOEXEC, 0 }, { "exec", 0, MS_NOEXEC },
-	{ "sync", MS_SYNCHRONOUS, 0 }, { "async", 0, MS_SYNCHRONOUS }, { "dirsync", MS_DIRSYNC, 0 }, { "remount", MS_REMOUNT, 0 },
-	{ "mand", MS_MANDLOCK, 0 }, { "nomand", 0, MS_MANDLOCK }, { "atime", 0, MS_NOATIME }, { "noatime", MS_NOATIME, 0 },
-	{ "diratime", 0, MS_NODIRATIME }, { "nodiratime", MS_NODIRATIME, 0 }, { "relatime", MS_RELATIME, 0 },
-	{ "norelatime", 0, MS_RELATIME }, { "strictatime", MS_STRICTATIME, 0 }, { "nostrictatime", 0, MS_STRICTATIME },
-	{ "iversion", MS_I_VERSION, 0 }, { "noiversion", 0, MS_I_VERSION }, { "lazytime", MS_LAZYTIME, 0 },
-	{ "nolazytime", 0, MS_LAZYTIME }, { "silent", MS_SILENT, 0 }, { "loud", 0, MS_SILENT }, { "bind", MS_BIND, 0 },
-	{ "rbind", MS_BIND | MS_REC, 0 }, { "nosymfollow", 256, 0 }, { "symfollow", 0, 256 },
+	{ "defaults", 0, 0 },
+	{ "ro", MS_RDONLY, 0 },
+	{ "rw", 0, MS_RDONLY },
+	{ "nosuid", MS_NOSUID, 0 },
+	{ "suid", 0, MS_NOSUID },
+	{ "nodev", MS_NODEV, 0 },
+	{ "dev", 0, MS_NODEV },
+	{ "noexec", MS_NOEXEC, 0 },
+	{ "exec", 0, MS_NOEXEC },
+	{ "sync", MS_SYNCHRONOUS, 0 },
+	{ "async", 0, MS_SYNCHRONOUS },
+	{ "dirsync", MS_DIRSYNC, 0 },
+	{ "remount", MS_REMOUNT, 0 },
+	{ "mand", MS_MANDLOCK, 0 },
+	{ "nomand", 0, MS_MANDLOCK },
+	{ "atime", 0, MS_NOATIME },
+	{ "noatime", MS_NOATIME, 0 },
+	{ "diratime", 0, MS_NODIRATIME },
+	{ "nodiratime", MS_NODIRATIME, 0 },
+	{ "relatime", MS_RELATIME, 0 },
+	{ "norelatime", 0, MS_RELATIME },
+	{ "strictatime", MS_STRICTATIME, 0 },
+	{ "nostrictatime", 0, MS_STRICTATIME },
+	{ "iversion", MS_I_VERSION, 0 },
+	{ "noiversion", 0, MS_I_VERSION },
+	{ "lazytime", MS_LAZYTIME, 0 },
+	{ "nolazytime", 0, MS_LAZYTIME },
+	{ "silent", MS_SILENT, 0 },
+	{ "loud", 0, MS_SILENT },
+	{ "bind", MS_BIND, 0 },
+	{ "rbind", MS_BIND | MS_REC, 0 },
+	{ "nosymfollow", 256, 0 },
+	{ "symfollow", 0, 256 },
 };
 static const struct option propagation_options[] = {
-	{ "private", MS_PRIVATE, 0 }, { "rprivate", MS_PRIVATE | MS_REC, 0 }, { "slave", MS_SLAVE, 0 },
-	{ "rslave", MS_SLAVE | MS_REC, 0 }, { "shared", MS_SHARED, 0 }, { "rshared", MS_SHARED | MS_REC, 0 },
+	{ "private", MS_PRIVATE, 0 },       { "rprivate", MS_PRIVATE | MS_REC, 0 },
+	{ "slave", MS_SLAVE, 0 },           { "rslave", MS_SLAVE | MS_REC, 0 },
+	{ "shared", MS_SHARED, 0 },         { "rshared", MS_SHARED | MS_REC, 0 },
 	{ "unbindable", MS_UNBINDABLE, 0 }, { "runbindable", MS_UNBINDABLE | MS_REC, 0 },
 };
-static const char *const refused[] = { "rro", "rrw", "rsuid", "rnosuid", "rdev", "rnodev", "rexec", "rnoexec", "ratime", "rnoatime",
-				       "rdiratime", "rnodiratime", "rrelatime", "rnorelatime", "rstrictatime", "rnostrictatime",
-				       "rsymfollow", "rnosymfollow", "idmap", "ridmap", "tmpcopyup" };
+static const char *const refused[] = {
+	"rro",       "rrw",         "rsuid",        "rnosuid",        "rdev",       "rnodev",
+	"rexec",     "rnoexec",     "ratime",       "rnoatime",       "rdiratime",  "rnodiratime",
+	"rrelatime", "rnorelatime", "rstrictatime", "rnostrictatime", "rsymfollow", "rnosymfollow",
+	"idmap",     "ridmap",      "tmpcopyup"
+};
 
 struct parsed {
 	unsigned long flags, propagation;
@@ -61,19 +89,26 @@ static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
 	memset(p, 0, sizeof(*p));
 	for (size_t i = 0; i < m->options.n; i++) {
 		const char *o = m->options.v[i];
-		const struct option *f = find(flag_options, sizeof(flag_options) / sizeof(*flag_options), o);
-		const struct option *g = find(propagation_options, sizeof(propagation_options) / sizeof(*propagation_options), o);
+		const struct option *f =
+			find(flag_options, sizeof(flag_options) / sizeof(*flag_options), o);
+		const struct option *g =
+			find(propagation_options,
+			     sizeof(propagation_options) / sizeof(*propagation_options), o);
 		size_t len = strlen(p->data);
 
 		for (unsigned j = 0; j < sizeof(refused) / sizeof(*refused); j++)
 			if (strcmp(o, refused[j]) == 0)
-				return err_set(e, EOPNOTSUPP, "mounts: %s: option %s: not supported yet", m->destination, o);
+				return err_set(e, EOPNOTSUPP,
+					       "mounts: %s: option %s: not supported yet",
+					       m->destination, o);
 		if (f) {
 			p->flags = (p->flags | f->set) & ~f->clear;
 		} else if (g) {
 			p->propagation = g->set;
-		} else if ((size_t)snprintf(p->data + len, sizeof(p->data) - len, "%s%s", len ? "," : "", o) >= sizeof(p->data) - len) {
-			return err_set(e, E2BIG, "mounts: %s: options: longer than %zu bytes", m->destination, sizeof(p->data) - 1);
+		} else if ((size_t)snprintf(p->data + len, sizeof(p->data) - len, "%s%s",
+					    len ? "," : "", o) >= sizeof(p->data) - len) {
+			return err_set(e, E2BIG, "mounts: %s: options: longer than %zu bytes",
+				       m->destination, sizeof(p->data) - 1);
 		}
 	}
 	if (m->bind || m->rbind || (m->type && strcmp(m->type, "bind") == 0))
@@ -84,7 +119,8 @@ static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
 // ---- paths below the root. openat2 keeps symbolic links and ".." inside it.
 static int open_in_root(int root, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 
 	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
@@ -124,7 +160,8 @@ static int make_path(int root, const char *path, enum rootfs_create create, stru
 		if (parent < 0)
 			return err_errno(e, errno, "%s", path);
 		if (last && create == ROOTFS_FILE) {
-			int fd = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
+			int fd = openat(parent, name,
+					O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
 
 			if (fd < 0 && errno != EEXIST)
 				return err_errno(e, errno, "creating %s", path);
@@ -164,11 +201,14 @@ static int bind_flags(const char *target, unsigned long flags, const char *name,
 	if (!(flags & ~(unsigned long)(MS_BIND | MS_REC)))
 		return 0;
 	if (statvfs(target, &st) == 0)
-		keep = (st.f_flag & ST_NODEV ? MS_NODEV : 0) | (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
+		keep = (st.f_flag & ST_NODEV ? MS_NODEV : 0) |
+		       (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
 		       (st.f_flag & ST_NOEXEC ? MS_NOEXEC : 0);
-	if (mount(NULL, target, NULL, (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT, NULL) == 0)
+	if (mount(NULL, target, NULL, (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT,
+		  NULL) == 0)
 		return 0;
-	if (mount(NULL, target, NULL, (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT | keep, NULL) < 0)
+	if (mount(NULL, target, NULL,
+		  (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT | keep, NULL) < 0)
 		return err_errno(e, errno, "mounts: %s: remount", name);
 	return 0;
 }
@@ -191,11 +231,13 @@ static int mount_one(int root, const struct oci_mount *m, struct err *e)
 	if (r < 0)
 		return r;
 	if (m->uid_maps.n || m->gid_maps.n)
-		return err_set(e, EOPNOTSUPP, "mounts: %s: id-mapped mounts are not supported yet", m->destination);
+		return err_set(e, EOPNOTSUPP, "mounts: %s: id-mapped mounts are not supported yet",
+			       m->destination);
 	bind = p.flags & MS_BIND;
 	if (bind) {
 		if (!m->source || stat(m->source, &st) < 0)
-			return err_errno(e, m->source ? errno : EINVAL, "mounts: %s: source %s", m->destination, m->source ? m->source : "");
+			return err_errno(e, m->source ? errno : EINVAL, "mounts: %s: source %s",
+					 m->destination, m->source ? m->source : "");
 		is_file = !S_ISDIR(st.st_mode);
 	}
 	fd = rootfs_open(root, m->destination, is_file ? ROOTFS_FILE : ROOTFS_DIR, e);
@@ -209,7 +251,8 @@ static int mount_one(int root, const struct oci_mount *m, struct err *e)
 	else
 		r = mount(source, target, type, p.flags, *p.data ? p.data : NULL);
 	if (r < 0)
-		return err_errno(e, errno, "mounts: %s: mounting %s", m->destination, bind ? source : type);
+		return err_errno(e, errno, "mounts: %s: mounting %s", m->destination,
+				 bind ? source : type);
 	// What was opened is the directory below the new mount: look again.
 	fd2 = rootfs_open(root, m->destination, ROOTFS_NONE, e);
 	if (fd2 < 0)
@@ -237,9 +280,12 @@ static int mask(const char *path, struct err *e)
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, errno, "linux.maskedPaths: %s", path);
-	if (S_ISDIR(st.st_mode) ? mount("tmpfs", path, "tmpfs", MS_RDONLY, "nr_blocks=1,nr_inodes=1") < 0 :
-				  mount("/dev/null", path, NULL, MS_BIND, NULL) < 0)
+		return errno == ENOENT || errno == ENOTDIR
+			       ? 0
+			       : err_errno(e, errno, "linux.maskedPaths: %s", path);
+	if (S_ISDIR(st.st_mode)
+		    ? mount("tmpfs", path, "tmpfs", MS_RDONLY, "nr_blocks=1,nr_inodes=1") < 0
+		    : mount("/dev/null", path, NULL, MS_BIND, NULL) < 0)
 		return err_errno(e, errno, "linux.maskedPaths: %s", path);
 	return 0;
 }
@@ -250,11 +296,16 @@ static int readonly(const char *path, struct err *e)
 	unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
 
 	if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, errno, "linux.readonlyPaths: %s", path);
+		return errno == ENOENT || errno == ENOTDIR
+			       ? 0
+			       : err_errno(e, errno, "linux.readonlyPaths: %s", path);
 	if (statvfs(path, &st) == 0)
-		flags |= (st.f_flag & ST_NODEV ? MS_NODEV : 0) | (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
+		flags |= (st.f_flag & ST_NODEV ? MS_NODEV : 0) |
+			 (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
 			 (st.f_flag & ST_NOEXEC ? MS_NOEXEC : 0);
-	return mount(NULL, path, NULL, flags, NULL) < 0 ? err_errno(e, errno, "linux.readonlyPaths: %s", path) : 0;
+	return mount(NULL, path, NULL, flags, NULL) < 0
+		       ? err_errno(e, errno, "linux.readonlyPaths: %s", path)
+		       : 0;
 }
 
 int mounts_finish(const struct oci_config *c, struct err *e)
@@ -265,11 +316,14 @@ int mounts_finish(const struct oci_config *c, struct err *e)
 		r = readonly(c->lin.readonly_paths.v[i], e);
 	for (size_t i = 0; r == 0 && i < c->lin.masked_paths.n; i++)
 		r = mask(c->lin.masked_paths.v[i], e);
-	if (r == 0 && c->root.readonly && mount(NULL, "/", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+	if (r == 0 && c->root.readonly &&
+	    mount(NULL, "/", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
 		r = err_errno(e, errno, "root.readonly: remount");
 	if (r == 0 && c->lin.rootfs_propagation) {
-		const struct option *g = find(propagation_options, sizeof(propagation_options) / sizeof(*propagation_options),
-					      c->lin.rootfs_propagation);
+		const struct option *g =
+			find(propagation_options,
+			     sizeof(propagation_options) / sizeof(*propagation_options),
+			     c->lin.rootfs_propagation);
 
 		if (g && mount(NULL, "/", NULL, g->set, NULL) < 0)
 			r = err_errno(e, errno, "linux.rootfsPropagation");

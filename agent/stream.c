@@ -18,7 +18,7 @@ enum { STREAMS_MAX = 256, HEADER_BYTES = 8, RELAY_BYTES = 64 << 10 };
 
 struct pending {
 	struct streams *s;
-	int fd; // owned
+	int fd;                     // owned
 	struct loop_source *source; // until the header is there
 	uint8_t header[HEADER_BYTES];
 	unsigned have;
@@ -162,7 +162,7 @@ static void relay_end(struct relay *r)
 static void relay_watch(struct relay *r)
 {
 	(void)loop_mod_fd(r->in, r->len || r->eof ? 0 : EPOLLIN); // both are there
-	(void)loop_mod_fd(r->out, r->len ? EPOLLOUT : 0); // as above
+	(void)loop_mod_fd(r->out, r->len ? EPOLLOUT : 0);         // as above
 }
 
 // False: the relay has ended.
@@ -225,7 +225,8 @@ static void on_relay_out(void *arg, uint32_t events)
 	on_relay(arg, 0);
 }
 
-int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg, struct relay **ret, struct err *e)
+int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,
+	      struct relay **ret, struct err *e)
 {
 	struct relay *r = calloc(1, sizeof(*r));
 	int rc;

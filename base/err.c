@@ -24,7 +24,8 @@ static void append_errno(char *buf, size_t room, int code)
 {
 	int n = snprintf(buf, room, ": %s", strerror(code));
 
-	if (n > 4 && (size_t)n < room && buf[2] >= 'A' && buf[2] <= 'Z' && buf[3] >= 'a' && buf[3] <= 'z')
+	if (n > 4 && (size_t)n < room && buf[2] >= 'A' && buf[2] <= 'Z' && buf[3] >= 'a' &&
+	    buf[3] <= 'z')
 		buf[2] = (char)(buf[2] - 'A' + 'a');
 }
 

@@ -59,7 +59,8 @@ int io_write_full(int fd, const void *buf, size_t len)
 	return 0;
 }
 
-int io_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *e)
+int io_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len,
+		 struct err *e)
 {
 	int fd AUTO_CLOSE = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	char *data AUTO_FREE = NULL;
@@ -97,7 +98,8 @@ int io_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_
 	return 0;
 }
 
-int io_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+int io_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+		  struct err *e)
 {
 	int fd AUTO_CLOSE = -1;
 	char tmp[4096];
@@ -156,7 +158,10 @@ ssize_t io_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned *nfds)
 		struct cmsghdr align;
 	} ctl;
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.raw, .msg_controllen = sizeof(ctl.raw) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = ctl.raw,
+			      .msg_controllen = sizeof(ctl.raw) };
 	unsigned room = nfds ? *nfds : 0, got = 0;
 	ssize_t n;
 

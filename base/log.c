@@ -78,20 +78,22 @@ void log_write(enum log_level level, const char *fmt, ...)
 	(void)vsnprintf(msg + n, sizeof(msg) - (size_t)n, fmt, ap); // a cut line is still a line
 	va_end(ap);
 
-	(void)quote(esc, sizeof(esc), msg); // bounded by esc
+	(void)quote(esc, sizeof(esc), msg);       // bounded by esc
 	(void)clock_gettime(CLOCK_REALTIME, &ts); // cannot fail for this clock
-	(void)gmtime_r(&ts.tv_sec, &tm); // nor this for a present-day time
+	(void)gmtime_r(&ts.tv_sec, &tm);          // nor this for a present-day time
 	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm); // fits
 	if (log_sink.format == LOG_JSON)
-		n = snprintf(line, sizeof(line), "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n",
+		n = snprintf(line, sizeof(line),
+			     "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n",
 			     level_name[level], esc, when);
 	else
-		n = snprintf(line, sizeof(line), "time=\"%s\" level=%s msg=\"%s\"\n", when, level_name[level],
-			     esc);
+		n = snprintf(line, sizeof(line), "time=\"%s\" level=%s msg=\"%s\"\n", when,
+			     level_name[level], esc);
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
 	if (log_sink.fd >= 0)
-		(void)io_write_full(log_sink.fd, line, (size_t)n); // where would a log failure be logged?
+		(void)io_write_full(log_sink.fd, line,
+				    (size_t)n); // where would a log failure be logged?
 	if (log_sink.plain_stderr && level == LOG_ERROR)
 		(void)dprintf(STDERR_FILENO, "%s\n", msg); // as above
 }

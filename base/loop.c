@@ -20,7 +20,7 @@ struct loop_source {
 	struct loop_source *prev, *next;
 	const char *name;
 	enum loop_kind kind;
-	int fd; // owned for timers and signals
+	int fd;    // owned for timers and signals
 	bool dead; // removed while events of this round may still name it
 	union {
 		loop_fd_fn *on_fd;
@@ -82,8 +82,8 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
-static int source_add(struct loop *l, const char *name, enum loop_kind kind, int fd, uint32_t events, void *arg,
-		      struct loop_source **ret_src, struct err *e)
+static int source_add(struct loop *l, const char *name, enum loop_kind kind, int fd,
+		      uint32_t events, void *arg, struct loop_source **ret_src, struct err *e)
 {
 	struct epoll_event ev = { .events = events };
 	struct loop_source *s = calloc(1, sizeof(*s));
@@ -106,8 +106,8 @@ static int source_add(struct loop *l, const char *name, enum loop_kind kind, int
 	return 0;
 }
 
-int loop_add_fd(struct loop *l, const char *name, int fd, uint32_t events, loop_fd_fn *fn, void *arg,
-		struct loop_source **ret_src, struct err *e)
+int loop_add_fd(struct loop *l, const char *name, int fd, uint32_t events, loop_fd_fn *fn,
+		void *arg, struct loop_source **ret_src, struct err *e)
 {
 	struct loop_source *s;
 	int r = source_add(l, name, LOOP_FD, fd, events, arg, &s, e);
@@ -198,7 +198,8 @@ void loop_remove(struct loop_source *s)
 	if (!s || s->dead)
 		return;
 	l = s->loop;
-	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL); // fails only if the owner closed fd before
+	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, s->fd,
+			NULL); // fails only if the owner closed fd before
 	if (s->prev)
 		s->prev->next = s->next;
 	else
@@ -224,7 +225,8 @@ static void source_dispatch(struct loop_source *s, uint32_t events)
 	case LOOP_TIMER: {
 		uint64_t n;
 
-		if (read(s->fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) // else: disarmed or set again since
+		if (read(s->fd, &n, sizeof(n)) ==
+		    (ssize_t)sizeof(n)) // else: disarmed or set again since
 			s->fn.on_timer(s->arg);
 		break;
 	}

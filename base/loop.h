@@ -19,8 +19,8 @@ int loop_new(struct loop **ret_loop, struct err *e);
 void loop_free(struct loop *l); // also frees the sources that are left; their fds stay the callers'
 
 // fd is borrowed: it must stay open until the source is removed. name is borrowed (a literal).
-int loop_add_fd(struct loop *l, const char *name, int fd, uint32_t events, loop_fd_fn *fn, void *arg,
-		struct loop_source **ret_src, struct err *e);
+int loop_add_fd(struct loop *l, const char *name, int fd, uint32_t events, loop_fd_fn *fn,
+		void *arg, struct loop_source **ret_src, struct err *e);
 int loop_mod_fd(struct loop_source *s, uint32_t events);
 
 // One-shot timer; loop_timer_set arms it again (after_ms < 0 disarms).

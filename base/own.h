@@ -12,13 +12,13 @@
 #define AUTO_CLOSE __attribute__((cleanup(own_close_)))
 
 // OWN_DEFINE(struct buf *, buf_free): then "struct buf *b AUTO(buf_free) = NULL;"
-#define OWN_DEFINE(type, fn)                                                                       \
-	static inline void own_##fn##_(type *p)                                                    \
-	{                                                                                          \
-		int saved = errno;                                                                 \
-		if (*p)                                                                            \
-			fn(*p);                                                                    \
-		errno = saved;                                                                     \
+#define OWN_DEFINE(type, fn)                    \
+	static inline void own_##fn##_(type *p) \
+	{                                       \
+		int saved = errno;              \
+		if (*p)                         \
+			fn(*p);                 \
+		errno = saved;                  \
 	}
 #define AUTO(fn) __attribute__((cleanup(own_##fn##_)))
 

@@ -72,21 +72,22 @@ static int child_drop_caps(void)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno == EINVAL)
 			break;
 	}
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); // absent only on kernels without ambient sets
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+		    0); // absent only on kernels without ambient sets
 	// Permitted and effective go too: a program exec'd by uid 0 gets the (now empty) bounding set, and no more.
 	memset(d, 0, sizeof(d));
 	return (int)syscall(SYS_capset, &h, d);
 }
 
-static _Noreturn void child_run(const char *path, char *const argv[], char *const envp[], const int *map, unsigned nmap,
-				unsigned flags, int report)
+static _Noreturn void child_run(const char *path, char *const argv[], char *const envp[],
+				const int *map, unsigned nmap, unsigned flags, int report)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL };
 	sigset_t none;
 
 	for (int s = 1; s < NSIG; s++)
 		(void)sigaction(s, &sa, NULL); // SIGKILL, SIGSTOP and the C library's own refuse
-	(void)sigemptyset(&none); // cannot fail
+	(void)sigemptyset(&none);              // cannot fail
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); // cannot fail with these arguments
 	if (setsid() < 0)
 		child_fail(report, "setsid");
@@ -102,8 +103,8 @@ static _Noreturn void child_run(const char *path, char *const argv[], char *cons
 	child_fail(report, "exec");
 }
 
-int io_spawn(const char *path, char *const argv[], char *const envp[], const int *map, unsigned nmap, unsigned flags,
-	     pid_t *ret_pid, int *ret_pidfd, struct err *e)
+int io_spawn(const char *path, char *const argv[], char *const envp[], const int *map,
+	     unsigned nmap, unsigned flags, pid_t *ret_pid, int *ret_pidfd, struct err *e)
 {
 	int rd AUTO_CLOSE = -1, wr AUTO_CLOSE = -1, pidfd AUTO_CLOSE = -1;
 	struct spawn_failure f;

@@ -2,7 +2,6 @@
 # The guest kernel (built once, cached outside build/) and the initramfs that carries the agent.
 KERNEL_DIR := guest-kernel-config
 CACHE_DIR := $(or $(BULKHEAD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bulkhead)
-SHARE := $(O)/share/bulkhead
 
 .PHONY: kernel
 kernel: $(SHARE)/vmlinux

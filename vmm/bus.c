@@ -30,7 +30,8 @@ void bus_free(struct bus *b)
 	free(b);
 }
 
-int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, const struct bus_ops *ops, void *dev)
+int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len,
+	    const struct bus_ops *ops, void *dev)
 {
 	unsigned n = b->space[space].count;
 
@@ -49,7 +50,8 @@ int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, co
 	return 0;
 }
 
-static const struct bus_range *find(const struct bus *b, enum bus_space space, uint64_t addr, unsigned len)
+static const struct bus_range *find(const struct bus *b, enum bus_space space, uint64_t addr,
+				    unsigned len)
 {
 	for (unsigned i = 0; i < b->space[space].count; i++) {
 		const struct bus_range *r = &b->space[space].at[i];

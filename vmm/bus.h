@@ -24,7 +24,8 @@ enum bus_space { BUS_MMIO, BUS_PIO };
 struct bus *bus_new(void);
 void bus_free(struct bus *b);
 // Ranges must not overlap (-EEXIST). Before vCPUs run.
-int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, const struct bus_ops *ops, void *dev);
+int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len,
+	    const struct bus_ops *ops, void *dev);
 // Unclaimed addresses read as all ones and ignore writes. Any thread.
 void bus_read(struct bus *b, enum bus_space space, uint64_t addr, void *data, unsigned len);
 void bus_write(struct bus *b, enum bus_space space, uint64_t addr, const void *data, unsigned len);
@@ -35,7 +36,8 @@ struct dev_host {
 	struct mem *mem;
 	// Registers (add) or removes an eventfd that is signalled by a guest write of `match` with `len` bytes at gpa, with
 	// no exit. Any thread. 0 or -errno.
-	int (*doorbell)(void *arg, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add, struct err *e);
+	int (*doorbell)(void *arg, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add,
+			struct err *e);
 	void *arg;
 };
 

@@ -73,7 +73,8 @@ static void set_end(struct vmm *v, enum vmm_end end, const char *text)
 
 static void on_power(void *arg, int reset)
 {
-	set_end(arg, reset ? VMM_END_RESET : VMM_END_SHUTDOWN, reset ? "the guest reset itself" : "the guest powered off");
+	set_end(arg, reset ? VMM_END_RESET : VMM_END_SHUTDOWN,
+		reset ? "the guest reset itself" : "the guest powered off");
 }
 
 static void on_eoi(void *arg, uint8_t vector)
@@ -90,7 +91,8 @@ static void on_routes(void *arg, const struct hv_route *routes, unsigned count)
 		log_error("%s", e.msg);
 }
 
-static int host_doorbell(void *arg, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add, struct err *e)
+static int host_doorbell(void *arg, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add,
+			 struct err *e)
 {
 	struct vmm *v = arg;
 
@@ -128,12 +130,14 @@ static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 static int add_virtio(struct vmm *v, struct virtio_dev *dev, struct err *e)
 {
 	unsigned n = v->n_virtio;
-	struct irq_line irq = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .gsi = VIRTIO_GSI + n };
+	struct irq_line irq = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				.gsi = VIRTIO_GSI + n };
 	int r;
 
 	v->irq[n] = irq.fd;
 	v->slots[n] = (struct boot_virtio){ VIRTIO_BASE + n * VIRTIO_MMIO_BYTES, irq.gsi };
-	r = irq.fd < 0 ? err_errno(e, errno, "eventfd") : v->hv->ops->irqfd(v->hv, irq.fd, irq.gsi, e);
+	r = irq.fd < 0 ? err_errno(e, errno, "eventfd")
+		       : v->hv->ops->irqfd(v->hv, irq.fd, irq.gsi, e);
 	if (r < 0) {
 		virtio_dev_free(dev);
 		return r;
@@ -153,7 +157,9 @@ static int add_devices(struct vmm *v, const struct vmm_config *cfg, struct err *
 	r = r < 0 ? r : virtio_rng_new(&v->host, &dev, e);
 	r = r < 0 ? r : add_virtio(v, dev, e);
 	if (cfg->vsock_listen_fd >= 0) {
-		r = r < 0 ? r : virtio_vsock_new(&v->host, cfg->vsock_cid, cfg->vsock_listen_fd, cfg->vsock_dir_fd, &dev, e);
+		r = r < 0 ? r
+			  : virtio_vsock_new(&v->host, cfg->vsock_cid, cfg->vsock_listen_fd,
+					     cfg->vsock_dir_fd, &dev, e);
 		r = r < 0 ? r : add_virtio(v, dev, e);
 	}
 	if (cfg->fs_fd >= 0) {
@@ -164,7 +170,8 @@ static int add_devices(struct vmm *v, const struct vmm_config *cfg, struct err *
 }
 
 // The initramfs goes to the end of low memory, above the kernel.
-static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_info *info, struct err *e)
+static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_info *info,
+		       struct err *e)
 {
 	const struct mem_region *low;
 	struct stat st;
@@ -176,9 +183,11 @@ static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_i
 		return err_errno(e, errno, "initramfs");
 	bytes = (uint64_t)st.st_size;
 	if (!bytes || bytes > low->len || kernel_end + bytes + (RESERVED_MIB << 20) > low->len)
-		return err_set(e, ENOMEM, "%llu MiB of guest memory: too little for the kernel and its initramfs, which need %llu MiB",
-			       (unsigned long long)(mem_bytes(v->mem) >> 20),
-			       (unsigned long long)((kernel_end + bytes) >> 20) + RESERVED_MIB + 1);
+		return err_set(
+			e, ENOMEM,
+			"%llu MiB of guest memory: too little for the kernel and its initramfs, which need %llu MiB",
+			(unsigned long long)(mem_bytes(v->mem) >> 20),
+			(unsigned long long)((kernel_end + bytes) >> 20) + RESERVED_MIB + 1);
 	at = (low->len - bytes) & ~4095ull;
 	to = mem_slice(v->mem, at, bytes);
 	while (to && done < bytes) {
@@ -198,13 +207,16 @@ static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_i
 static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 {
 	char cmdline[BOOT_CMDLINE_MAX + 32];
-	struct boot_info info = { .cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio };
+	struct boot_info info = {
+		.cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio
+	};
 	struct x86_state state;
 	uint64_t entry, end;
 	int r = boot_elf_load(v->mem, cfg->kernel_fd, &entry, &end, e);
 
 	// There is no keyboard controller to reset by: a triple fault is the restart that every hypervisor sees.
-	(void)snprintf(cmdline, sizeof(cmdline), "%s reboot=t", cfg->cmdline); // too long is refused below
+	(void)snprintf(cmdline, sizeof(cmdline), "%s reboot=t",
+		       cfg->cmdline); // too long is refused below
 	if (r == 0 && cfg->initrd_fd >= 0)
 		r = load_initrd(v, cfg->initrd_fd, end, &info, e);
 	r = r < 0 ? r : boot_zero_page(v->mem, &info, e);
@@ -230,7 +242,9 @@ static int build(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 	r = hv_open(cfg->hypervisor, &v->client, &v->hv, e);
 	r = r < 0 ? r : map_memory(v, e);
 	r = r < 0 ? r : add_chips(v, cfg, e);
-	v->host = (struct dev_host){ .loop = v->loop, .mem = v->mem, .doorbell = host_doorbell, .arg = v };
+	v->host = (struct dev_host){
+		.loop = v->loop, .mem = v->mem, .doorbell = host_doorbell, .arg = v
+	};
 	r = r < 0 ? r : add_devices(v, cfg, e);
 	return r < 0 ? r : load_kernel(v, cfg, e);
 }
@@ -261,7 +275,9 @@ static void vcpu_ended(struct vmm *v, enum hv_stop stop, const struct err *e)
 	char text[200];
 
 	switch (stop) {
-	case HV_STOP_HALT: set_end(v, VMM_END_SHUTDOWN, "the guest halted with interrupts off"); break;
+	case HV_STOP_HALT:
+		set_end(v, VMM_END_SHUTDOWN, "the guest halted with interrupts off");
+		break;
 	case HV_STOP_TRIPLE_FAULT:
 		if (v->hv->ops->vcpu_crashed(v->vcpu, crash)) {
 			set_end(v, VMM_END_PANIC, "the guest kernel panicked");
@@ -273,7 +289,8 @@ static void vcpu_ended(struct vmm *v, enum hv_stop stop, const struct err *e)
 		(void)snprintf(text, sizeof(text), "%s", e->msg); // cut is fine
 		set_end(v, VMM_END_ERROR, text);
 		break;
-	default: break; // kicked: somebody else knows why
+	default:
+		break; // kicked: somebody else knows why
 	}
 }
 
@@ -310,24 +327,28 @@ static void handle_end(void *arg, uint32_t events)
 	// A panicking kernel resets the machine; the crash registers tell the two apart.
 	if (v->end == VMM_END_RESET && v->hv->ops->vcpu_crashed(v->vcpu, crash)) {
 		v->end = VMM_END_PANIC;
-		(void)snprintf(v->end_text, sizeof(v->end_text), "the guest kernel panicked"); // fits
+		(void)snprintf(v->end_text, sizeof(v->end_text),
+			       "the guest kernel panicked"); // fits
 	}
 	v->on_end(v->on_end_arg, v->end, v->end_text);
 }
 
-int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text), void *arg, struct err *e)
+int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text),
+	      void *arg, struct err *e)
 {
 	sigset_t all, old;
 	int r;
 
 	v->on_end = on_end;
 	v->on_end_arg = arg;
-	r = loop_add_fd(v->loop, "machine end", v->end_fd, EPOLLIN, handle_end, v, &v->end_source, e);
+	r = loop_add_fd(v->loop, "machine end", v->end_fd, EPOLLIN, handle_end, v, &v->end_source,
+			e);
 	r = r < 0 ? r : v->hv->ops->start_time(v->hv, e);
 	if (r < 0)
 		return r;
 	(void)sigfillset(&all); // cannot fail
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old); // nor this; the back end unblocks its kick signal
+	(void)pthread_sigmask(SIG_SETMASK, &all,
+			      &old); // nor this; the back end unblocks its kick signal
 	r = pthread_create(&v->thread, NULL, vcpu_thread, v);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL); // as above
 	if (r)

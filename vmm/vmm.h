@@ -21,14 +21,21 @@ struct vmm_config {
 	int initrd_fd; // cpio, or -1
 	const char *cmdline;
 	int console_fd; // guest log (virtio-console), or -1
-	int serial_fd; // early boot and panic output (16550), or -1
+	int serial_fd;  // early boot and panic output (16550), or -1
 	uint64_t vsock_cid;
 	int vsock_listen_fd, vsock_dir_fd;
 	int fs_fd; // vhost-user socket of bulkhead-fs, or -1
 	const char *fs_tag;
 };
 
-enum vmm_end { VMM_END_NONE, VMM_END_SHUTDOWN, VMM_END_RESET, VMM_END_PANIC, VMM_END_TRIPLE_FAULT, VMM_END_ERROR };
+enum vmm_end {
+	VMM_END_NONE,
+	VMM_END_SHUTDOWN,
+	VMM_END_RESET,
+	VMM_END_PANIC,
+	VMM_END_TRIPLE_FAULT,
+	VMM_END_ERROR
+};
 
 enum { VMM_EXIT_REASONS_MAX = 24 };
 struct vmm_counters {
@@ -44,7 +51,8 @@ struct vmm_counters {
 // Builds the machine (opens the hypervisor, loads the kernel). Caller runs `loop`.
 int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vmm, struct err *e);
 // Starts the vCPU threads. on_end is called once, on the loop, when the guest has ended; text is for the log.
-int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text), void *arg, struct err *e);
+int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text),
+	      void *arg, struct err *e);
 // Stops the vCPUs at once (idempotent) and frees everything.
 void vmm_free(struct vmm *v);
 void vmm_get_counters(struct vmm *v, struct vmm_counters *ret); // loop thread

@@ -54,7 +54,7 @@ int main(void)
 	if (iopl(3) < 0)
 		return 1;
 	say("INIT\n");
-	(void)mkdir("/proc", 0755); // may be there
+	(void)mkdir("/proc", 0755);                    // may be there
 	(void)mount("proc", "/proc", "proc", 0, NULL); // a workload that needs it fails and says so
 	fd = open("/workloads", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 && read(fd, buf, sizeof(buf) - 1) > 0) {

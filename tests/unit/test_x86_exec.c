@@ -12,7 +12,16 @@
 
 #include "tests/unit/x86_rig.h"
 
-enum { CASES = 40000, CF = 1, PF = 4, AF = 16, ZF = 64, SF = 128, OF = 2048, ALL = CF | PF | AF | ZF | SF | OF };
+enum {
+	CASES = 40000,
+	CF = 1,
+	PF = 4,
+	AF = 16,
+	ZF = 64,
+	SF = 128,
+	OF = 2048,
+	ALL = CF | PF | AF | ZF | SF | OF
+};
 
 struct native {
 	uint64_t gpr[16], flags; // offsets are known to the trampoline
@@ -49,9 +58,9 @@ void native_run(struct native *n, const void *code);
 struct shape {
 	const char *name;
 	uint8_t map, op; // map 0, 1 (0F)
-	uint8_t mask; // low bits of op that may vary
-	int8_t sub; // ModRM.reg, -1: any register, -2: no ModRM
-	uint8_t imm; // 0 none, 1 byte, 4 by operand size, 8 MOV imm
+	uint8_t mask;    // low bits of op that may vary
+	int8_t sub;      // ModRM.reg, -1: any register, -2: no ModRM
+	uint8_t imm;     // 0 none, 1 byte, 4 by operand size, 8 MOV imm
 	uint16_t undefined;
 	bool no_mem, no_reg, no16, bytes_ok, rep_ok;
 };
@@ -126,8 +135,20 @@ static uint64_t rng(void)
 
 static uint64_t interesting(void)
 {
-	static const uint64_t v[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-				      0x7fffffffffffffff, 0x8000000000000000, ~0ull };
+	static const uint64_t v[] = { 0,
+				      1,
+				      0x7f,
+				      0x80,
+				      0xff,
+				      0x7fff,
+				      0x8000,
+				      0xffff,
+				      0x7fffffff,
+				      0x80000000,
+				      0xffffffff,
+				      0x7fffffffffffffff,
+				      0x8000000000000000,
+				      ~0ull };
 
 	return rng() % 3 ? rng() >> (rng() & 63) : v[rng() % (sizeof(v) / sizeof(*v))];
 }
@@ -136,7 +157,8 @@ static uint64_t interesting(void)
 static unsigned generate(const struct shape *s, uint8_t *out)
 {
 	bool wide = rng() & 1, op16 = !wide && !s->no16 && rng() % 4 == 0, mem;
-	uint8_t op = (uint8_t)(s->op | (rng() & s->mask)), rex = (uint8_t)(0x40 | (wide ? 8 : 0)), modrm = 0;
+	uint8_t op = (uint8_t)(s->op | (rng() & s->mask)), rex = (uint8_t)(0x40 | (wide ? 8 : 0)),
+		modrm = 0;
 	unsigned n = 0;
 
 	if (s->rep_ok && rng() & 1)
@@ -144,8 +166,11 @@ static unsigned generate(const struct shape *s, uint8_t *out)
 	if (op16)
 		out[n++] = 0x66;
 	if (s->sub != -2) {
-		unsigned reg = s->sub >= 0 ? (unsigned)s->sub : s->sub == -1 ? rng() & 15 : s->sub == -4 ? rng() & 1 :
-			       s->sub == -5 ? 4 + (rng() & 3) : rng() & 7;
+		unsigned reg = s->sub >= 0    ? (unsigned)s->sub
+			       : s->sub == -1 ? rng() & 15
+			       : s->sub == -4 ? rng() & 1
+			       : s->sub == -5 ? 4 + (rng() & 3)
+					      : rng() & 7;
 		unsigned rm = rng() & 15;
 
 		mem = s->no_mem ? false : s->no_reg ? true : rng() & 1;
@@ -253,17 +278,20 @@ static void test_random(void **state)
 		st.gpr[X86_RSP] = n.gpr[X86_RSP] = 0;
 		mask = ALL & ~(uint64_t)s->undefined;
 		if (ex.reason != X86_EXIT_HLT || memcmp(st.gpr, n.gpr, sizeof(n.gpr)) ||
-		    ((st.rflags ^ n.flags) & (mask | 0x400)) || memcmp(data, r.ram + RIG_GPA_DATA * 4096, 4096)) {
+		    ((st.rflags ^ n.flags) & (mask | 0x400)) ||
+		    memcmp(data, r.ram + RIG_GPA_DATA * 4096, 4096)) {
 			bad++;
 			printf("# case %u %s:", i, s->name);
 			for (unsigned j = 0; j < len; j++)
 				printf(" %02x", insn[j]);
-			printf(" exit %d rip %#llx flags %#llx want %#llx from %#llx\n", ex.reason, (long long)st.rip,
-			       (long long)(st.rflags & ALL), (long long)(n.flags & ALL), (long long)was.flags);
+			printf(" exit %d rip %#llx flags %#llx want %#llx from %#llx\n", ex.reason,
+			       (long long)st.rip, (long long)(st.rflags & ALL),
+			       (long long)(n.flags & ALL), (long long)was.flags);
 			for (unsigned j = 0; j < 16; j++)
 				if (st.gpr[j] != n.gpr[j])
-					printf("#   r%u = %#llx want %#llx was %#llx\n", j, (long long)st.gpr[j],
-					       (long long)n.gpr[j], (long long)was.gpr[j]);
+					printf("#   r%u = %#llx want %#llx was %#llx\n", j,
+					       (long long)st.gpr[j], (long long)n.gpr[j],
+					       (long long)was.gpr[j]);
 		}
 	}
 	rig_done(&r);

@@ -32,7 +32,8 @@ static unsigned reg_number(void)
 
 static unsigned encode(uint8_t *p, const struct form *f, bool sib)
 {
-	unsigned n = 0, reg = f->reg < 8 ? f->reg : reg_number(), rm = f->mem ? X86_RDI : reg_number();
+	unsigned n = 0, reg = f->reg < 8 ? f->reg : reg_number(),
+		 rm = f->mem ? X86_RDI : reg_number();
 	unsigned rex = (reg & 8) >> 1 | (rm & 8) >> 3 | (rnd() & 1) << 3;
 
 	if (f->prefix)
@@ -44,7 +45,8 @@ static unsigned encode(uint8_t *p, const struct form *f, bool sib)
 		p[n++] = f->map == 2 ? 0x38 : 0x3a;
 	p[n++] = (uint8_t)f->opcode;
 	if (f->modrm)
-		p[n++] = (uint8_t)((f->mem ? 0 : 0xc0) | (reg & 7) << 3 | (f->mem && sib ? 4 : rm & 7));
+		p[n++] = (uint8_t)((f->mem ? 0 : 0xc0) | (reg & 7) << 3 |
+				   (f->mem && sib ? 4 : rm & 7));
 	if (f->mem && sib) // [rdi + rbp]: the handlers for any address
 		p[n++] = X86_RBP << 3 | X86_RDI;
 	if (f->imm)
@@ -84,7 +86,8 @@ static unsigned run_form(struct bench *b, const char *name, const struct form *f
 	for (unsigned i = 0; i < cases && failures < 2; i++) {
 		struct native n;
 		uint8_t bytes[16];
-		unsigned len = encode(bytes, f, rnd() & 1), at = NATIVE_AT + (rnd() & 3 ? 0 : rnd() & 15);
+		unsigned len = encode(bytes, f, rnd() & 1),
+			 at = NATIVE_AT + (rnd() & 3 ? 0 : rnd() & 15);
 
 		b->skew = 0;
 		if (f->opcode != 0xae && rnd() % 4 == 0) { // about the end of a page
@@ -103,17 +106,20 @@ static unsigned run_form(struct bench *b, const char *name, const struct form *f
 
 			memcpy(b->data + j, &v, 8);
 		}
-		if (f->map == 1 && f->opcode == 0xae && rnd() & 1) // FXRSTOR, LDMXCSR: mostly a valid MXCSR
+		if (f->map == 1 && f->opcode == 0xae &&
+		    rnd() & 1) // FXRSTOR, LDMXCSR: mostly a valid MXCSR
 			memset(b->data + at + (f->reg == 1 ? 26 : 2), 0, 2);
 		if (f->map == 1 && f->opcode == 0xae && f->reg == 1) {
 			b->data[at] = 0x7f; // nothing unmasked, so that nothing is pending
 			memset(b->data + at + 4, 0, 1);
 		}
-		if (f->map == 1 && f->opcode == 0x2a && f->prefix == NP && f->mem) { // whether TOP changes differs
+		if (f->map == 1 && f->opcode == 0x2a && f->prefix == NP &&
+		    f->mem) { // whether TOP changes differs
 			n.fx.fsw &= 0x4700;
 			n.fx.ftw = 0xff;
 		}
-		if (!bench_run(b, name, &n, bytes, len, at, f->opcode == 0xae && f->reg == 0 ? mask_mxcsr_mask : NULL))
+		if (!bench_run(b, name, &n, bytes, len, at,
+			       f->opcode == 0xae && f->reg == 0 ? mask_mxcsr_mask : NULL))
 			failures++;
 	}
 	return failures;
@@ -125,7 +131,9 @@ static unsigned run_map(struct bench *b, unsigned map)
 
 	for (unsigned i = 0; i < 256 * 4; i++) {
 		const struct simd_row *row = x86_simd_row(map, i / 4, i % 4);
-		struct form f = { .map = map, .opcode = i / 4, .prefix = i % 4, .reg = 8, .modrm = true };
+		struct form f = {
+			.map = map, .opcode = i / 4, .prefix = i % 4, .reg = 8, .modrm = true
+		};
 
 		if (!row)
 			continue;
@@ -167,14 +175,21 @@ static void test_groups(void **state)
 	for (unsigned op = 0x71; op <= 0x73; op++)
 		for (unsigned reg = 0; reg < 8; reg++)
 			for (unsigned p = NP; p <= P66; p++) {
-				struct form f = { .map = 1, .opcode = op, .prefix = p, .reg = reg, .imm = true, .modrm = true };
+				struct form f = { .map = 1,
+						  .opcode = op,
+						  .prefix = p,
+						  .reg = reg,
+						  .imm = true,
+						  .modrm = true };
 
 				if (x86_simd_shift(op, reg, p == NP))
 					failures += run_form(&b, "shift", &f, CASES * 2);
 			}
 	assert_true(b.ran > 1000);
 	for (unsigned reg = 0; reg < 4; reg++) {
-		struct form f = { .map = 1, .opcode = 0xae, .reg = reg, .mem = true, .modrm = true };
+		struct form f = {
+			.map = 1, .opcode = 0xae, .reg = reg, .mem = true, .modrm = true
+		};
 
 		failures += run_form(&b, "fxsave group", &f, CASES * 2);
 	}
@@ -193,7 +208,9 @@ static void test_unmasked(void **state)
 	bench_init(&b);
 	for (unsigned i = 0; i < 1024; i++) {
 		const struct simd_row *row = x86_simd_row(1, i / 4, i % 4);
-		struct form f = { .map = 1, .opcode = i / 4, .prefix = i % 4, .reg = 8, .modrm = true };
+		struct form f = {
+			.map = 1, .opcode = i / 4, .prefix = i % 4, .reg = 8, .modrm = true
+		};
 
 		if (!row || !(row->flags & S_FP) || (row->flags & (S_MMXREG | S_MMXRM)))
 			continue;
@@ -208,7 +225,8 @@ static void test_unmasked(void **state)
 			bench_random(&n);
 			n.gpr[X86_RDI] = 0;
 			n.fx.mxcsr &= ~(rnd() & 0x1780) & ~0x8000u; // underflow stays masked
-			n.fx.mxcsr &= ~(~n.fx.mxcsr >> 7 & 0x3f); // what is unmasked is not flagged yet
+			n.fx.mxcsr &=
+				~(~n.fx.mxcsr >> 7 & 0x3f); // what is unmasked is not flagged yet
 			a = s = n;
 			sig = bench_native(&b, &a, bytes, len);
 			vec = bench_soft(&b, &s, bytes, len);
@@ -218,7 +236,8 @@ static void test_unmasked(void **state)
 				continue;
 			}
 			raised++;
-			if ((s.fx.mxcsr & 8) && !(s.fx.mxcsr & 0x400)) // overflow: the inexact flag is known to differ
+			if ((s.fx.mxcsr & 8) &&
+			    !(s.fx.mxcsr & 0x400)) // overflow: the inexact flag is known to differ
 				s.fx.mxcsr ^= (s.fx.mxcsr ^ native_mxcsr) & 0x20;
 			assert_int_equal(s.fx.mxcsr, native_mxcsr);
 			s.fx.mxcsr = n.fx.mxcsr;
@@ -233,10 +252,10 @@ static void test_unmasked(void **state)
 static void test_mxcsr_run(void **state)
 {
 	static const uint8_t code[] = {
-		0x0f, 0xae, 0x17, // ldmxcsr [rdi]
+		0x0f, 0xae, 0x17,       // ldmxcsr [rdi]
 		0xf2, 0x0f, 0x5e, 0xc1, // divsd xmm0, xmm1
 		0x0f, 0xae, 0x5f, 0x04, // stmxcsr [rdi + 4]
-		0xf4, // hlt
+		0xf4,                   // hlt
 	};
 	struct bench b;
 	uint32_t *data;

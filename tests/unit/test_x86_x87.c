@@ -14,8 +14,11 @@ enum { CASES = 150 };
 
 static void random_st(uint8_t st[16])
 {
-	static const uint64_t mantissa[] = { 1ull << 63, 0, ~0ull, 3ull << 62, 1, (1ull << 63) | 1, 0xa000000000000000 };
-	static const uint16_t exponent[] = { 0, 1, 0x3fff, 0x7ffe, 0x7fff, 0x3ffe, 0x4000, 0x3fc0, 0x403e, 0x3c00, 0x3f80 };
+	static const uint64_t mantissa[] = { 1ull << 63,        0, ~0ull,
+					     3ull << 62,        1, (1ull << 63) | 1,
+					     0xa000000000000000 };
+	static const uint16_t exponent[] = { 0,      1,      0x3fff, 0x7ffe, 0x7fff, 0x3ffe,
+					     0x4000, 0x3fc0, 0x403e, 0x3c00, 0x3f80 };
 	uint64_t m = rnd() & 1 ? mantissa[rnd() % 7] : rnd() | 1ull << 63;
 	uint16_t e = exponent[rnd() % 11];
 
@@ -37,7 +40,7 @@ static void random_state(struct native *n, bool unmasked)
 	if (rnd() & 1)
 		n->fx.fcw |= 0x300;
 	if (unmasked)
-		n->fx.fcw &= (uint16_t)~(rnd() & 0x3f);
+		n->fx.fcw &= (uint16_t) ~(rnd() & 0x3f);
 	n->fx.fsw = (uint16_t)((rnd() & 0x7f00) | (rnd() & 0x7f & (rnd() % 4 ? n->fx.fcw : 0x7f)));
 	fx_summary(n); // pending sometimes
 	n->fx.ftw = rnd() & 3 ? 0xff : (uint8_t)rnd();
@@ -84,7 +87,8 @@ static void fix_image(uint8_t *p, bool narrow, bool unmasked)
 	}
 }
 
-static bool same_after(struct bench *b, const char *name, const struct native *n, const uint8_t *bytes, unsigned len, bool mem)
+static bool same_after(struct bench *b, const char *name, const struct native *n,
+		       const uint8_t *bytes, unsigned len, bool mem)
 {
 	unsigned sub = bytes[len - 1] >> 3 & 7, esc = bytes[len - 2] & 7;
 	bool env = mem && ((esc == 1 && sub == 6) || (esc == 5 && sub == 6));
@@ -93,7 +97,8 @@ static bool same_after(struct bench *b, const char *name, const struct native *n
 
 	if (load)
 		fix_image(b->data + NATIVE_AT, narrow, (n->fx.fcw & 0x3f) != 0x3f);
-	return bench_run(b, name, n, bytes, len, NATIVE_AT, env ? (narrow ? mask_env16 : mask_env) : NULL);
+	return bench_run(b, name, n, bytes, len, NATIVE_AT,
+			 env ? (narrow ? mask_env16 : mask_env) : NULL);
 }
 
 static unsigned run_opcode(struct bench *b, uint8_t opcode, uint8_t modrm, bool unmasked)
@@ -109,7 +114,8 @@ static unsigned run_opcode(struct bench *b, uint8_t opcode, uint8_t modrm, bool 
 		b->skew = rnd() % 4 ? 0 : 4096 - NATIVE_AT - 1; // an operand that crosses pages
 		random_state(&n, unmasked);
 		random_data(b->data);
-		if (!same_after(b, mem ? "memory" : "register", &n, bytes + !narrow, 2 + narrow, mem))
+		if (!same_after(b, mem ? "memory" : "register", &n, bytes + !narrow, 2 + narrow,
+				mem))
 			failures++;
 	}
 	return failures;
@@ -123,10 +129,14 @@ static unsigned run_all(bool unmasked)
 	bench_init(&b);
 	for (unsigned esc = 0; esc < 8; esc++) {
 		for (unsigned sub = 0; sub < 8; sub++)
-			failures += run_opcode(&b, (uint8_t)(0xd8 + esc), (uint8_t)(sub << 3 | X86_RDI), unmasked);
+			failures += run_opcode(&b, (uint8_t)(0xd8 + esc),
+					       (uint8_t)(sub << 3 | X86_RDI), unmasked);
 		for (unsigned low = 0; low < 64; low++)
-			if (esc != 1 || (low & ~7u) != 0x18) // undocumented FSTP: processors differ on an empty stack
-				failures += run_opcode(&b, (uint8_t)(0xd8 + esc), (uint8_t)(0xc0 | low), unmasked);
+			if (esc != 1 ||
+			    (low & ~7u) !=
+				    0x18) // undocumented FSTP: processors differ on an empty stack
+				failures += run_opcode(&b, (uint8_t)(0xd8 + esc),
+						       (uint8_t)(0xc0 | low), unmasked);
 	}
 	print_message("%u instructions, %u of them faulted\n", b.ran, b.faulted);
 	assert_true(b.faulted < b.ran / 2); // no such instruction, or #MF
@@ -150,8 +160,8 @@ static void test_unmasked(void **state)
 static void test_store_faults(void **state)
 {
 	static const uint8_t stores[][2] = {
-		{ 0xd9, 0x1f }, { 0xdd, 0x1f }, { 0xdb, 0x3f }, { 0xdf, 0x1f }, { 0xdb, 0x1f }, { 0xdf, 0x3f }, { 0xdf, 0x37 },
-		{ 0xd9, 0x37 }, { 0xdd, 0x37 },
+		{ 0xd9, 0x1f }, { 0xdd, 0x1f }, { 0xdb, 0x3f }, { 0xdf, 0x1f }, { 0xdb, 0x1f },
+		{ 0xdf, 0x3f }, { 0xdf, 0x37 }, { 0xd9, 0x37 }, { 0xdd, 0x37 },
 	};
 	struct bench b;
 
@@ -188,7 +198,8 @@ static void test_store_faults(void **state)
 	bench_done(&b);
 }
 
-static int vector_with(struct bench *b, uint64_t cr0, uint64_t cr4, const uint8_t *bytes, unsigned len)
+static int vector_with(struct bench *b, uint64_t cr0, uint64_t cr4, const uint8_t *bytes,
+		       unsigned len)
 {
 	uint64_t was0 = b->rig.cpu->cr0, was4 = b->rig.cpu->cr4;
 	struct native s;
@@ -207,17 +218,21 @@ static int vector_with(struct bench *b, uint64_t cr0, uint64_t cr4, const uint8_
 
 static void test_switched_off(void **state)
 {
-	static const uint8_t fadd[] = { 0xd8, 0xc1 }, wait[] = { 0x9b }, paddb[] = { 0x66, 0x0f, 0xfc, 0xc1 },
-			     mmx[] = { 0x0f, 0xfc, 0xc1 }, fxsave[] = { 0x0f, 0xae, 0x07 }, ldmxcsr[] = { 0x0f, 0xae, 0x1f },
+	static const uint8_t fadd[] = { 0xd8, 0xc1 }, wait[] = { 0x9b },
+			     paddb[] = { 0x66, 0x0f, 0xfc, 0xc1 }, mmx[] = { 0x0f, 0xfc, 0xc1 },
+			     fxsave[] = { 0x0f, 0xae, 0x07 }, ldmxcsr[] = { 0x0f, 0xae, 0x1f },
 			     movntq[] = { 0x0f, 0xe7, 0x07 };
 	static const struct {
 		const uint8_t *bytes;
 		unsigned len;
 		int em, ts, ts_mp, no_sse; // vectors, -1: none
 	} rows[] = {
-		{ fadd, 2, EXC_NM, EXC_NM, EXC_NM, -1 },	 { wait, 1, -1, -1, EXC_NM, -1 },
-		{ paddb, 4, EXC_UD, EXC_NM, EXC_NM, EXC_UD },	 { mmx, 3, EXC_UD, EXC_NM, EXC_NM, -1 },
-		{ fxsave, 3, EXC_NM, EXC_NM, EXC_NM, -1 },	 { ldmxcsr, 3, EXC_UD, EXC_NM, EXC_NM, EXC_UD },
+		{ fadd, 2, EXC_NM, EXC_NM, EXC_NM, -1 },
+		{ wait, 1, -1, -1, EXC_NM, -1 },
+		{ paddb, 4, EXC_UD, EXC_NM, EXC_NM, EXC_UD },
+		{ mmx, 3, EXC_UD, EXC_NM, EXC_NM, -1 },
+		{ fxsave, 3, EXC_NM, EXC_NM, EXC_NM, -1 },
+		{ ldmxcsr, 3, EXC_UD, EXC_NM, EXC_NM, EXC_UD },
 		{ movntq, 3, EXC_UD, EXC_NM, EXC_NM, -1 },
 	};
 	struct bench b;
@@ -232,8 +247,10 @@ static void test_switched_off(void **state)
 		assert_int_equal(vector_with(&b, 0, cr4, p, rows[i].len), -1);
 		assert_int_equal(vector_with(&b, CR0_EM, cr4, p, rows[i].len), rows[i].em);
 		assert_int_equal(vector_with(&b, CR0_TS, cr4, p, rows[i].len), rows[i].ts);
-		assert_int_equal(vector_with(&b, CR0_TS | CR0_MP, cr4, p, rows[i].len), rows[i].ts_mp);
-		assert_int_equal(vector_with(&b, 0, cr4 & ~CR4_OSFXSR, p, rows[i].len), rows[i].no_sse);
+		assert_int_equal(vector_with(&b, CR0_TS | CR0_MP, cr4, p, rows[i].len),
+				 rows[i].ts_mp);
+		assert_int_equal(vector_with(&b, 0, cr4 & ~CR4_OSFXSR, p, rows[i].len),
+				 rows[i].no_sse);
 	}
 	bench_done(&b);
 }

@@ -79,15 +79,40 @@ static uint64_t rnd(void)
 static uint64_t rnd_value(void)
 {
 	static const uint64_t d[] = {
-		0, 1ull << 63, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff0000000000001,
-		0xfff4000000000000, 1, 0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0x3ff0000000000000,
-		0xbff0000000000000, 0x3ff8000000000000, 0x4000000000000000, 0x41dfffffffc00000, 0xc1e0000000000000,
-		0x43e0000000000000, 0xc3e0000000000000, 0x36a0000000000000, 0x47efffffe0000000, 0x3fe0000000000000,
-		~0ull, 0x7fffffffffffffff, 0x8080808080808080, 0x00ff00ff00ff00ff, 0x7fff80007fff8000, 5, 0x40,
+		0,
+		1ull << 63,
+		0x7ff0000000000000,
+		0xfff0000000000000,
+		0x7ff8000000000000,
+		0x7ff0000000000001,
+		0xfff4000000000000,
+		1,
+		0x000fffffffffffff,
+		0x0010000000000000,
+		0x7fefffffffffffff,
+		0x3ff0000000000000,
+		0xbff0000000000000,
+		0x3ff8000000000000,
+		0x4000000000000000,
+		0x41dfffffffc00000,
+		0xc1e0000000000000,
+		0x43e0000000000000,
+		0xc3e0000000000000,
+		0x36a0000000000000,
+		0x47efffffe0000000,
+		0x3fe0000000000000,
+		~0ull,
+		0x7fffffffffffffff,
+		0x8080808080808080,
+		0x00ff00ff00ff00ff,
+		0x7fff80007fff8000,
+		5,
+		0x40,
 	};
 	static const uint32_t f[] = {
-		0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffa00000, 1, 0x007fffff, 0x00800000,
-		0x7f7fffff, 0x3f800000, 0xbf800000, 0x3fc00000, 0x4f000000, 0xcf000000, 0x3f000000, 0x5f000000, 0x33000000,
+		0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffa00000,
+		1,          0x007fffff, 0x00800000, 0x7f7fffff, 0x3f800000, 0xbf800000, 0x3fc00000,
+		0x4f000000, 0xcf000000, 0x3f000000, 0x5f000000, 0x33000000,
 	};
 	unsigned k = rnd() % 5;
 
@@ -108,7 +133,8 @@ static inline void bench_init(struct bench *b)
 
 	memset(b, 0, sizeof(*b));
 	rig_init(&b->rig);
-	b->code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	b->code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
 	b->data = aligned_alloc(64, NATIVE_DATA);
 	(void)sigaction(SIGILL, &sa, NULL); // these four have valid arguments
 	(void)sigaction(SIGSEGV, &sa, NULL);
@@ -119,8 +145,9 @@ static inline void bench_init(struct bench *b)
 static inline void bench_done(struct bench *b)
 {
 	for (int s = 0; s < 4; s++)
-		(void)signal((const int[]){ SIGILL, SIGSEGV, SIGBUS, SIGFPE }[s], SIG_DFL); // cannot fail
-	(void)munmap(b->code, 4096); // as mapped above
+		(void)signal((const int[]){ SIGILL, SIGSEGV, SIGBUS, SIGFPE }[s],
+			     SIG_DFL); // cannot fail
+	(void)munmap(b->code, 4096);   // as mapped above
 	free(b->data);
 	rig_done(&b->rig);
 }
@@ -137,7 +164,8 @@ static inline void bench_random(struct native *n)
 	for (unsigned i = 0; i < 16; i++)
 		n->gpr[i] = rnd_value();
 	n->flags = (rnd() & F_ARITH) | 2;
-	n->fx.fcw = (uint16_t)(0x37f & ~0xf00) | (rnd() % 4 == 0 ? (rnd() & 3) << 10 | (rnd() & 1 ? 0x200 : 0x300) : 0x300);
+	n->fx.fcw = (uint16_t)(0x37f & ~0xf00) |
+		    (rnd() % 4 == 0 ? (rnd() & 3) << 10 | (rnd() & 1 ? 0x200 : 0x300) : 0x300);
 	n->fx.mxcsr = 0x1f80 | (rnd() & 0x3f & rnd()) | (rnd() % 3 == 0 ? rnd() & 0xe040 : 0);
 	n->fx.mxcsr_mask = 0xffff;
 	for (unsigned i = 0; i < 16; i++) {
@@ -155,7 +183,8 @@ static inline void fx_summary(struct native *n)
 }
 
 // Runs natively from *n, which gets the result. Signal, or 0.
-static inline int bench_native(struct bench *b, struct native *n, const uint8_t *bytes, unsigned len)
+static inline int bench_native(struct bench *b, struct native *n, const uint8_t *bytes,
+			       unsigned len)
 {
 	memcpy(b->code, bytes, len);
 	b->code[len] = 0xc3;
@@ -190,13 +219,15 @@ static inline int bench_soft(struct bench *b, struct native *n, const uint8_t *b
 
 static inline void fx_print(const char *who, const struct native *n)
 {
-	printf("%s: cw %04x sw %04x tag %02x mxcsr %04x flags %04x\n", who, n->fx.fcw, n->fx.fsw, n->fx.ftw, n->fx.mxcsr,
-	       (unsigned)n->flags);
+	printf("%s: cw %04x sw %04x tag %02x mxcsr %04x flags %04x\n", who, n->fx.fcw, n->fx.fsw,
+	       n->fx.ftw, n->fx.mxcsr, (unsigned)n->flags);
 	for (unsigned i = 0; i < 8; i++)
-		printf("  st%u %02x%02x%016lx", i, n->fx.st[i].b[9], n->fx.st[i].b[8], *(const uint64_t *)(const void *)n->fx.st[i].b);
+		printf("  st%u %02x%02x%016lx", i, n->fx.st[i].b[9], n->fx.st[i].b[8],
+		       *(const uint64_t *)(const void *)n->fx.st[i].b);
 	printf("\n");
 	for (unsigned i = 0; i < 16; i++)
-		printf("  r%-2u %016lx x %016lx%016lx%s", i, n->gpr[i], n->fx.xmm[i].q[1], n->fx.xmm[i].q[0], i & 1 ? "\n" : "");
+		printf("  r%-2u %016lx x %016lx%016lx%s", i, n->gpr[i], n->fx.xmm[i].q[1],
+		       n->fx.xmm[i].q[0], i & 1 ? "\n" : "");
 }
 
 static inline bool fx_equal(const struct native *a, const struct native *s)
@@ -207,24 +238,30 @@ static inline bool fx_equal(const struct native *a, const struct native *s)
 	for (unsigned i = 0; i < 16; i++)
 		if (i != X86_RSP && i != X86_RDI && a->gpr[i] != s->gpr[i])
 			return false;
-	return a->fx.fcw == s->fx.fcw && a->fx.fsw == s->fx.fsw && a->fx.ftw == s->fx.ftw && a->fx.mxcsr == s->fx.mxcsr &&
-	       !memcmp(a->fx.xmm, s->fx.xmm, sizeof(a->fx.xmm)) && !((a->flags ^ s->flags) & F_ARITH);
+	return a->fx.fcw == s->fx.fcw && a->fx.fsw == s->fx.fsw && a->fx.ftw == s->fx.ftw &&
+	       a->fx.mxcsr == s->fx.mxcsr && !memcmp(a->fx.xmm, s->fx.xmm, sizeof(a->fx.xmm)) &&
+	       !((a->flags ^ s->flags) & F_ARITH);
 }
 
 static inline int vector_of(int sig, int got)
 {
 	switch (sig) {
-	case 0: return 0;
-	case SIGILL: return EXC_UD + 1;
-	case SIGFPE: return got == EXC_XM + 1 ? got : EXC_MF + 1;
-	default: return EXC_GP + 1;
+	case 0:
+		return 0;
+	case SIGILL:
+		return EXC_UD + 1;
+	case SIGFPE:
+		return got == EXC_XM + 1 ? got : EXC_MF + 1;
+	default:
+		return EXC_GP + 1;
 	}
 }
 
 // One instruction from *start, RDI pointing at data + at in both worlds. mask, if given, makes the two memories comparable
 // (instruction pointers in x87 images). True if all is equal; prints the difference otherwise.
-static inline bool bench_run(struct bench *b, const char *name, const struct native *start, const uint8_t *bytes, unsigned len,
-			     unsigned at, void (*mask)(uint8_t *data))
+static inline bool bench_run(struct bench *b, const char *name, const struct native *start,
+			     const uint8_t *bytes, unsigned len, unsigned at,
+			     void (*mask)(uint8_t *data))
 {
 	struct native a = *start, s = *start;
 	uint8_t *guest = bench_guest_data(b);
@@ -241,12 +278,14 @@ static inline bool bench_run(struct bench *b, const char *name, const struct nat
 		mask(b->data);
 		mask(guest);
 	}
-	if (vec == vector_of(sig, vec) && (sig || fx_equal(&a, &s)) && !memcmp(b->data, guest, NATIVE_DATA))
+	if (vec == vector_of(sig, vec) && (sig || fx_equal(&a, &s)) &&
+	    !memcmp(b->data, guest, NATIVE_DATA))
 		return true;
 	printf("%s:", name);
 	for (unsigned i = 0; i < len; i++)
 		printf(" %02x", bytes[i]);
-	printf("\nsignal %d, exception %d, memory %s\n", sig, vec - 1, memcmp(b->data, guest, NATIVE_DATA) ? "differs" : "same");
+	printf("\nsignal %d, exception %d, memory %s\n", sig, vec - 1,
+	       memcmp(b->data, guest, NATIVE_DATA) ? "differs" : "same");
 	fx_print("before", start);
 	fx_print("native", &a);
 	fx_print("soft  ", &s);

@@ -66,8 +66,11 @@ static inline void rig_init(struct rig *r)
 	s.efer = 0xd01;
 	s.cr3 = 0;
 	for (unsigned i = 0; i < 6; i++)
-		s.seg[i] = (struct x86_seg){ .selector = 16, .limit = 0xffffffff, .attributes = 0xc093 };
-	s.seg[X86_CS] = (struct x86_seg){ .selector = 8, .limit = 0xffffffff, .attributes = 0xa09b };
+		s.seg[i] = (struct x86_seg){ .selector = 16,
+					     .limit = 0xffffffff,
+					     .attributes = 0xc093 };
+	s.seg[X86_CS] =
+		(struct x86_seg){ .selector = 8, .limit = 0xffffffff, .attributes = 0xa09b };
 	s.seg[X86_TR] = (struct x86_seg){ .limit = 0x67, .attributes = 0x8b };
 	s.rip = RIG_CODE;
 	s.gpr[X86_RSP] = RIG_STACK;

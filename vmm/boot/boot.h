@@ -14,8 +14,18 @@
 struct err;
 struct mem;
 
-enum { BOOT_GDT = 0x1000, BOOT_TSS = 0x1100, BOOT_TABLES = 0x2000, BOOT_ZERO_PAGE = 0x7000, BOOT_SETUP_DATA = 0x8000,
-       BOOT_CMDLINE = 0x10000, BOOT_CMDLINE_MAX = 0x800, BOOT_FDT = 0x20000, BOOT_FDT_MAX = 0x10000, BOOT_KERNEL_MIN = 0x100000 };
+enum {
+	BOOT_GDT = 0x1000,
+	BOOT_TSS = 0x1100,
+	BOOT_TABLES = 0x2000,
+	BOOT_ZERO_PAGE = 0x7000,
+	BOOT_SETUP_DATA = 0x8000,
+	BOOT_CMDLINE = 0x10000,
+	BOOT_CMDLINE_MAX = 0x800,
+	BOOT_FDT = 0x20000,
+	BOOT_FDT_MAX = 0x10000,
+	BOOT_KERNEL_MIN = 0x100000
+};
 
 // Loads a 64-bit ELF executable's segments at their physical addresses. The file is hostile. *ret_end: first byte after.
 int boot_elf_load(struct mem *mem, int fd, uint64_t *ret_entry, uint64_t *ret_end, struct err *e);

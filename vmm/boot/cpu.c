@@ -11,7 +11,8 @@ enum { SEL_CODE = 0x10, SEL_DATA = 0x18, SEL_TSS = 0x20 };
 
 int boot_cpu_state(struct mem *mem, uint64_t entry, struct x86_state *ret, struct err *e)
 {
-	uint64_t *gdt = mem_slice(mem, BOOT_GDT, 4096), *tables = mem_slice(mem, BOOT_TABLES, 4096 * 2);
+	uint64_t *gdt = mem_slice(mem, BOOT_GDT, 4096),
+		 *tables = mem_slice(mem, BOOT_TABLES, 4096 * 2);
 	struct x86_state s = { .rip = entry, .rflags = 2 };
 
 	if (!gdt || !tables)
@@ -26,14 +27,19 @@ int boot_cpu_state(struct mem *mem, uint64_t entry, struct x86_state *ret, struc
 	for (unsigned i = 0; i < 4; i++)
 		tables[512 + i] = (uint64_t)i << 30 | 0x83;
 	for (unsigned i = 0; i < 6; i++)
-		s.seg[i] = (struct x86_seg){ .selector = SEL_DATA, .limit = 0xffffffff, .attributes = 0xc093 };
-	s.seg[X86_CS] = (struct x86_seg){ .selector = SEL_CODE, .limit = 0xffffffff, .attributes = 0xa09b };
-	s.seg[X86_TR] = (struct x86_seg){ .selector = SEL_TSS, .base = BOOT_TSS, .limit = 0x67, .attributes = 0x8b };
+		s.seg[i] = (struct x86_seg){ .selector = SEL_DATA,
+					     .limit = 0xffffffff,
+					     .attributes = 0xc093 };
+	s.seg[X86_CS] =
+		(struct x86_seg){ .selector = SEL_CODE, .limit = 0xffffffff, .attributes = 0xa09b };
+	s.seg[X86_TR] = (struct x86_seg){
+		.selector = SEL_TSS, .base = BOOT_TSS, .limit = 0x67, .attributes = 0x8b
+	};
 	s.seg[X86_LDTR] = (struct x86_seg){ .limit = 0xffff, .attributes = 0x82 };
 	s.gdtr = (struct x86_table){ .limit = 0xfff, .base = BOOT_GDT };
 	s.cr0 = 0x80050033; // PG AM WP NE ET MP PE
 	s.cr3 = BOOT_TABLES;
-	s.cr4 = 0x6a0; // OSXMMEXCPT OSFXSR PGE PAE
+	s.cr4 = 0x6a0;  // OSXMMEXCPT OSFXSR PGE PAE
 	s.efer = 0xd01; // NXE LMA LME SCE
 	s.pat = 0x0007040600070406ull;
 	s.gpr[X86_RSI] = BOOT_ZERO_PAGE;

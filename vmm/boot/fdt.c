@@ -64,7 +64,8 @@ static int power(void *f)
 	static const struct {
 		const char *node, *compatible;
 		uint32_t value;
-	} uses[] = { { "poweroff", "syscon-poweroff", POWER_OFF_VALUE }, { "reboot", "syscon-reboot", POWER_RESET_VALUE } };
+	} uses[] = { { "poweroff", "syscon-poweroff", POWER_OFF_VALUE },
+		     { "reboot", "syscon-reboot", POWER_RESET_VALUE } };
 	int r = fdt_begin_node(f, "power@d00ff000");
 
 	r = r ? r : fdt_property_string(f, "compatible", "syscon");

@@ -10,9 +10,24 @@
 #include "vmm/mem/mem.h"
 
 enum {
-	E820_ENTRIES = 0x1e8, HDR_BOOT_FLAG = 0x1fe, HDR_MAGIC = 0x202, HDR_VERSION = 0x206, HDR_LOADER = 0x210, HDR_LOADFLAGS = 0x211,
-	HDR_RAMDISK = 0x218, HDR_RAMDISK_SIZE = 0x21c, HDR_CMDLINE = 0x228, HDR_SUBARCH = 0x23c, HDR_SETUP_DATA = 0x250, E820_TABLE = 0x2d0,
-	SUBARCH_CE4100 = 4, E820_RAM = 1, E820_RESERVED = 2, SETUP_DTB = 2, SETUP_RNG_SEED = 9, SEED_BYTES = 32,
+	E820_ENTRIES = 0x1e8,
+	HDR_BOOT_FLAG = 0x1fe,
+	HDR_MAGIC = 0x202,
+	HDR_VERSION = 0x206,
+	HDR_LOADER = 0x210,
+	HDR_LOADFLAGS = 0x211,
+	HDR_RAMDISK = 0x218,
+	HDR_RAMDISK_SIZE = 0x21c,
+	HDR_CMDLINE = 0x228,
+	HDR_SUBARCH = 0x23c,
+	HDR_SETUP_DATA = 0x250,
+	E820_TABLE = 0x2d0,
+	SUBARCH_CE4100 = 4,
+	E820_RAM = 1,
+	E820_RESERVED = 2,
+	SETUP_DTB = 2,
+	SETUP_RNG_SEED = 9,
+	SEED_BYTES = 32,
 };
 
 static void put(uint8_t *zp, unsigned at, uint64_t v, unsigned bytes)
@@ -48,7 +63,8 @@ static void e820(uint8_t *zp, const struct mem *mem)
 // struct setup_data { u64 next; u32 type; u32 len; u8 data[]; }
 static int setup_data(struct mem *mem, const struct boot_info *info, struct err *e)
 {
-	uint8_t *seed = mem_slice(mem, BOOT_SETUP_DATA, 4096), *dtb = mem_slice(mem, BOOT_FDT, BOOT_FDT_MAX);
+	uint8_t *seed = mem_slice(mem, BOOT_SETUP_DATA, 4096),
+		*dtb = mem_slice(mem, BOOT_FDT, BOOT_FDT_MAX);
 	int len;
 
 	if (!seed || !dtb)
@@ -77,7 +93,8 @@ int boot_zero_page(struct mem *mem, const struct boot_info *info, struct err *e)
 	if (!zp || !cmdline)
 		return err_set(e, ENOMEM, "too little guest memory for the boot tables");
 	if (len >= BOOT_CMDLINE_MAX)
-		return err_set(e, E2BIG, "kernel command line: longer than %d bytes", BOOT_CMDLINE_MAX - 1);
+		return err_set(e, E2BIG, "kernel command line: longer than %d bytes",
+			       BOOT_CMDLINE_MAX - 1);
 	memset(zp, 0, 4096);
 	memcpy(cmdline, info->cmdline, len + 1);
 	put(zp, HDR_BOOT_FLAG, 0xaa55, 2);

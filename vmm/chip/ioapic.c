@@ -7,7 +7,15 @@
 
 #include "vmm/bus.h"
 
-enum { REG_SELECT = 0x00, REG_WINDOW = 0x10, REG_EOI = 0x40, INDEX_ID = 0, INDEX_VERSION = 1, INDEX_ARB = 2, INDEX_ENTRIES = 0x10 };
+enum {
+	REG_SELECT = 0x00,
+	REG_WINDOW = 0x10,
+	REG_EOI = 0x40,
+	INDEX_ID = 0,
+	INDEX_VERSION = 1,
+	INDEX_ARB = 2,
+	INDEX_ENTRIES = 0x10
+};
 #define ENTRY_MASKED (1ull << 16)
 #define ENTRY_LEVEL (1ull << 15)
 #define ENTRY_REMOTE_IRR (1ull << 14)
@@ -54,8 +62,10 @@ unsigned ioapic_routes(struct ioapic *c, struct hv_route routes[IOAPIC_PINS])
 			continue;
 		// An entry's fields are those of a message: destination, its mode, vector, delivery mode, trigger.
 		routes[n].gsi = i;
-		routes[n].address = 0xfee00000u | (uint32_t)(e >> 56) << 12 | (uint32_t)(e >> 11 & 1) << 2;
-		routes[n].data = (uint32_t)(e & 0xff) | (uint32_t)(e >> 8 & 7) << 8 | (uint32_t)(e & ENTRY_LEVEL ? 3u << 14 : 0);
+		routes[n].address =
+			0xfee00000u | (uint32_t)(e >> 56) << 12 | (uint32_t)(e >> 11 & 1) << 2;
+		routes[n].data = (uint32_t)(e & 0xff) | (uint32_t)(e >> 8 & 7) << 8 |
+				 (uint32_t)(e & ENTRY_LEVEL ? 3u << 14 : 0);
 		n++;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -99,7 +109,8 @@ static bool window_write(struct ioapic *c, uint32_t v)
 	if (s & 1)
 		*e = (*e & 0xffffffff) | (uint64_t)v << 32;
 	else
-		*e = (*e & ~0xffffffffull) | (v & ~(uint32_t)(ENTRY_STATUS | ENTRY_REMOTE_IRR)) | (*e & ENTRY_REMOTE_IRR);
+		*e = (*e & ~0xffffffffull) | (v & ~(uint32_t)(ENTRY_STATUS | ENTRY_REMOTE_IRR)) |
+		     (*e & ENTRY_REMOTE_IRR);
 	// A masked entry that stays masked changes nothing.
 	return was != *e && !((was & ENTRY_MASKED) && (*e & ENTRY_MASKED));
 }
@@ -139,4 +150,6 @@ static void ioapic_write(void *dev, uint64_t off, const void *data, unsigned len
 		c->update(c->arg, routes, ioapic_routes(c, routes));
 }
 
-const struct bus_ops ioapic_bus_ops = { .name = "ioapic", .read = ioapic_read, .write = ioapic_write };
+const struct bus_ops ioapic_bus_ops = { .name = "ioapic",
+					.read = ioapic_read,
+					.write = ioapic_write };

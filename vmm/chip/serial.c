@@ -10,7 +10,14 @@
 #include "vmm/bus.h"
 
 enum { THR, IER, IIR, LCR, MCR, LSR, MSR, SCR };
-enum { LCR_DLAB = 0x80, LSR_THRE = 0x20, LSR_TEMT = 0x40, IIR_NONE = 1, IIR_FIFO = 0xc0, MSR_READY = 0xb0 };
+enum {
+	LCR_DLAB = 0x80,
+	LSR_THRE = 0x20,
+	LSR_TEMT = 0x40,
+	IIR_NONE = 1,
+	IIR_FIFO = 0xc0,
+	MSR_READY = 0xb0
+};
 
 struct serial {
 	pthread_mutex_t lock; // guards state
@@ -42,14 +49,22 @@ static uint8_t read_reg(const struct serial *s, uint64_t off)
 	bool dlab = s->state.lcr & LCR_DLAB;
 
 	switch (off) {
-	case THR: return dlab ? s->state.dll : 0;
-	case IER: return dlab ? s->state.dlm : s->state.ier;
-	case IIR: return IIR_NONE | (s->state.fcr & 1 ? IIR_FIFO : 0);
-	case LCR: return s->state.lcr;
-	case MCR: return s->state.mcr;
-	case LSR: return LSR_THRE | LSR_TEMT; // what is sent has gone at once
-	case MSR: return MSR_READY;
-	default: return s->state.scr;
+	case THR:
+		return dlab ? s->state.dll : 0;
+	case IER:
+		return dlab ? s->state.dlm : s->state.ier;
+	case IIR:
+		return IIR_NONE | (s->state.fcr & 1 ? IIR_FIFO : 0);
+	case LCR:
+		return s->state.lcr;
+	case MCR:
+		return s->state.mcr;
+	case LSR:
+		return LSR_THRE | LSR_TEMT; // what is sent has gone at once
+	case MSR:
+		return MSR_READY;
+	default:
+		return s->state.scr;
 	}
 }
 
@@ -88,15 +103,28 @@ static void serial_write(void *dev, uint64_t off, const void *data, unsigned len
 		else
 			s->state.ier = v & 15;
 		break;
-	case IIR: s->state.fcr = v; break;
-	case LCR: s->state.lcr = v; break;
-	case MCR: s->state.mcr = v & 31; break;
-	case SCR: s->state.scr = v; break;
-	default: break;
+	case IIR:
+		s->state.fcr = v;
+		break;
+	case LCR:
+		s->state.lcr = v;
+		break;
+	case MCR:
+		s->state.mcr = v & 31;
+		break;
+	case SCR:
+		s->state.scr = v;
+		break;
+	default:
+		break;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (send && s->out_fd >= 0)
-		(void)write(s->out_fd, &v, 1); // a log that takes no more loses bytes; the guest does not wait for it
+		(void)write(
+			s->out_fd, &v,
+			1); // a log that takes no more loses bytes; the guest does not wait for it
 }
 
-const struct bus_ops serial_bus_ops = { .name = "serial", .read = serial_read, .write = serial_write };
+const struct bus_ops serial_bus_ops = { .name = "serial",
+					.read = serial_read,
+					.write = serial_write };

@@ -61,6 +61,7 @@ static const int allowed[] = {
 	SYS_linkat,
 	SYS_unlinkat,
 	SYS_renameat2,
+	SYS_renameat, // what the C library makes of renameat2 without flags
 	SYS_readlinkat,
 	SYS_fsetxattr,
 	SYS_fgetxattr,

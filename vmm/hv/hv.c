@@ -14,9 +14,13 @@ int vmm_hypervisor_probe(enum vmm_hypervisor which, struct err *e)
 	int fd;
 
 	switch (which) {
-	case VMM_HV_SOFT: case VMM_HV_AUTO: return 0;
-	case VMM_HV_KVM: return err_set(e, EOPNOTSUPP, "hypervisor kvm: not supported yet");
-	case VMM_HV_MSHV: break;
+	case VMM_HV_SOFT:
+	case VMM_HV_AUTO:
+		return 0;
+	case VMM_HV_KVM:
+		return err_set(e, EOPNOTSUPP, "hypervisor kvm: not supported yet");
+	case VMM_HV_MSHV:
+		break;
 	}
 	fd = open("/dev/mshv", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
@@ -25,7 +29,8 @@ int vmm_hypervisor_probe(enum vmm_hypervisor which, struct err *e)
 	return 0;
 }
 
-int hv_open(enum vmm_hypervisor which, const struct hv_client *client, struct hv **ret, struct err *e)
+int hv_open(enum vmm_hypervisor which, const struct hv_client *client, struct hv **ret,
+	    struct err *e)
 {
 	int r;
 
@@ -34,5 +39,6 @@ int hv_open(enum vmm_hypervisor which, const struct hv_client *client, struct hv
 	r = vmm_hypervisor_probe(which, e);
 	if (r < 0)
 		return r;
-	return hv_mshv_open(which == VMM_HV_MSHV ? &mshv_sys_kernel : &mshv_sys_soft, client, ret, e);
+	return hv_mshv_open(which == VMM_HV_MSHV ? &mshv_sys_kernel : &mshv_sys_soft, client, ret,
+			    e);
 }

@@ -31,7 +31,8 @@ struct hv_ops {
 	int (*routes)(struct hv *hv, const struct hv_route *routes, unsigned count, struct err *e);
 	// fd, an eventfd, raises gsi's route when written.
 	int (*irqfd)(struct hv *hv, int fd, uint32_t gsi, struct err *e);
-	int (*doorbell)(struct hv *hv, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add, struct err *e);
+	int (*doorbell)(struct hv *hv, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add,
+			struct err *e);
 	// A level interrupt by message, for an asserted IOAPIC pin.
 	int (*msi)(struct hv *hv, uint32_t address, uint32_t data, struct err *e);
 	int (*vcpu_new)(struct hv *hv, unsigned index, struct hv_vcpu **ret, struct err *e);
@@ -63,9 +64,11 @@ struct hv_client {
 };
 
 // Chooses and opens. auto: /dev/mshv where it is, else soft. client is borrowed for the hypervisor's life.
-int hv_open(enum vmm_hypervisor which, const struct hv_client *client, struct hv **ret, struct err *e);
+int hv_open(enum vmm_hypervisor which, const struct hv_client *client, struct hv **ret,
+	    struct err *e);
 
 struct mshv_sys;
-int hv_mshv_open(const struct mshv_sys *sys, const struct hv_client *client, struct hv **ret, struct err *e);
+int hv_mshv_open(const struct mshv_sys *sys, const struct hv_client *client, struct hv **ret,
+		 struct err *e);
 
 #endif

@@ -15,16 +15,21 @@ static struct mshv_hv *of(struct hv *hv)
 	return (struct mshv_hv *)hv;
 }
 
-int mshv_hvcall(struct mshv_hv *m, uint16_t code, void *in, uint16_t in_sz, void *out, uint16_t out_sz, uint16_t reps,
-		struct err *e)
+int mshv_hvcall(struct mshv_hv *m, uint16_t code, void *in, uint16_t in_sz, void *out,
+		uint16_t out_sz, uint16_t reps, struct err *e)
 {
-	struct mshv_root_hvcall a = { .code = code, .reps = reps, .in_sz = in_sz, .out_sz = out ? out_sz : 0,
-				      .in_ptr = (uintptr_t)in, .out_ptr = (uintptr_t)out };
+	struct mshv_root_hvcall a = { .code = code,
+				      .reps = reps,
+				      .in_sz = in_sz,
+				      .out_sz = out ? out_sz : 0,
+				      .in_ptr = (uintptr_t)in,
+				      .out_ptr = (uintptr_t)out };
 
 	if (m->sys->ioctl(m->part_fd, MSHV_ROOT_HVCALL, &a) < 0) {
 		int code_errno = errno;
 
-		return err_errno(e, code_errno, "hypercall %#x: status %#x after %u of %u", code, a.status, a.reps, reps);
+		return err_errno(e, code_errno, "hypercall %#x: status %#x after %u of %u", code,
+				 a.status, a.reps, reps);
 	}
 	return 0;
 }
@@ -50,15 +55,20 @@ static void hv_mshv_free(struct hv *hv)
 static int hv_mshv_map(struct hv *hv, uint64_t gpa, void *hva, uint64_t len, struct err *e)
 {
 	struct mshv_hv *m = of(hv);
-	struct mshv_user_mem_region a = { .size = len, .guest_pfn = gpa >> 12, .userspace_addr = (uintptr_t)hva,
-					  .flags = 1 << MSHV_SET_MEM_BIT_WRITABLE | 1 << MSHV_SET_MEM_BIT_EXECUTABLE };
+	struct mshv_user_mem_region a = { .size = len,
+					  .guest_pfn = gpa >> 12,
+					  .userspace_addr = (uintptr_t)hva,
+					  .flags = 1 << MSHV_SET_MEM_BIT_WRITABLE |
+						   1 << MSHV_SET_MEM_BIT_EXECUTABLE };
 
 	if (m->sys->ioctl(m->part_fd, MSHV_SET_GUEST_MEMORY, &a) < 0)
-		return err_errno(e, errno, "mapping guest memory at %#llx", (unsigned long long)gpa);
+		return err_errno(e, errno, "mapping guest memory at %#llx",
+				 (unsigned long long)gpa);
 	return 0;
 }
 
-static int hv_mshv_routes(struct hv *hv, const struct hv_route *routes, unsigned count, struct err *e)
+static int hv_mshv_routes(struct hv *hv, const struct hv_route *routes, unsigned count,
+			  struct err *e)
 {
 	struct mshv_hv *m = of(hv);
 	struct mshv_user_irq_table *t = calloc(1, sizeof(*t) + count * sizeof(t->entries[0]));
@@ -68,7 +78,8 @@ static int hv_mshv_routes(struct hv *hv, const struct hv_route *routes, unsigned
 		return err_errno(e, ENOMEM, "interrupt routes");
 	t->nr = count;
 	for (unsigned i = 0; i < count; i++)
-		t->entries[i] = (struct mshv_user_irq_entry){ routes[i].gsi, routes[i].address, 0, routes[i].data };
+		t->entries[i] = (struct mshv_user_irq_entry){ routes[i].gsi, routes[i].address, 0,
+							      routes[i].data };
 	if (m->sys->ioctl(m->part_fd, MSHV_SET_MSI_ROUTING, t) < 0)
 		r = err_errno(e, errno, "interrupt routes");
 	free(t);
@@ -80,14 +91,21 @@ static int hv_mshv_irqfd(struct hv *hv, int fd, uint32_t gsi, struct err *e)
 	struct mshv_hv *m = of(hv);
 	struct mshv_user_irqfd a = { .fd = fd, .resamplefd = -1, .gsi = gsi };
 
-	return m->sys->ioctl(m->part_fd, MSHV_IRQFD, &a) < 0 ? err_errno(e, errno, "irqfd for gsi %u", gsi) : 0;
+	return m->sys->ioctl(m->part_fd, MSHV_IRQFD, &a) < 0
+		       ? err_errno(e, errno, "irqfd for gsi %u", gsi)
+		       : 0;
 }
 
-static int hv_mshv_doorbell(struct hv *hv, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add, struct err *e)
+static int hv_mshv_doorbell(struct hv *hv, uint64_t gpa, unsigned len, uint64_t match, int fd,
+			    bool add, struct err *e)
 {
 	struct mshv_hv *m = of(hv);
-	struct mshv_user_ioeventfd a = { .datamatch = match, .addr = gpa, .len = len, .fd = fd,
-					 .flags = 1 << MSHV_IOEVENTFD_BIT_DATAMATCH | (add ? 0 : 1 << MSHV_IOEVENTFD_BIT_DEASSIGN) };
+	struct mshv_user_ioeventfd a = { .datamatch = match,
+					 .addr = gpa,
+					 .len = len,
+					 .fd = fd,
+					 .flags = 1 << MSHV_IOEVENTFD_BIT_DATAMATCH |
+						  (add ? 0 : 1 << MSHV_IOEVENTFD_BIT_DEASSIGN) };
 
 	if (m->sys->ioctl(m->part_fd, MSHV_IOEVENTFD, &a) < 0)
 		return err_errno(e, errno, "doorbell at %#llx", (unsigned long long)gpa);
@@ -97,7 +115,8 @@ static int hv_mshv_doorbell(struct hv *hv, uint64_t gpa, unsigned len, uint64_t 
 static int hv_mshv_msi(struct hv *hv, uint32_t address, uint32_t data, struct err *e)
 {
 	struct hv_input_assert_virtual_interrupt in = {
-		.control = (data >> 8 & 7) | (uint64_t)(data >> 15 & 1) << 32 | (uint64_t)(address >> 2 & 1) << 33,
+		.control = (data >> 8 & 7) | (uint64_t)(data >> 15 & 1) << 32 |
+			   (uint64_t)(address >> 2 & 1) << 33,
 		.dest_addr = address >> 12 & 0xff,
 		.vector = data & 0xff,
 	};
@@ -130,13 +149,16 @@ static const struct hv_ops mshv_ops = {
 
 // Features offered to the guest: clocks, APIC and hypercall registers; what Linux needs to take this for Hyper-V.
 static const uint64_t synth_features =
-	1ull << HV_SYNTH_HYPERVISOR_PRESENT | 1ull << HV_SYNTH_HV1 | 1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER |
-	1ull << HV_SYNTH_ACCESS_INTR_CTRL_REGS | 1ull << HV_SYNTH_ACCESS_HYPERCALL_REGS | 1ull << HV_SYNTH_ACCESS_VP_INDEX |
-	1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_TSC | 1ull << HV_SYNTH_ACCESS_FREQUENCY_REGS;
+	1ull << HV_SYNTH_HYPERVISOR_PRESENT | 1ull << HV_SYNTH_HV1 |
+	1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER |
+	1ull << HV_SYNTH_ACCESS_INTR_CTRL_REGS | 1ull << HV_SYNTH_ACCESS_HYPERCALL_REGS |
+	1ull << HV_SYNTH_ACCESS_VP_INDEX | 1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_TSC |
+	1ull << HV_SYNTH_ACCESS_FREQUENCY_REGS;
 
 static int bring_up(struct mshv_hv *m, struct err *e)
 {
-	struct mshv_create_partition c = { .pt_flags = 1 << MSHV_PT_BIT_LAPIC | 1 << MSHV_PT_BIT_X2APIC |
+	struct mshv_create_partition c = { .pt_flags = 1 << MSHV_PT_BIT_LAPIC |
+						       1 << MSHV_PT_BIT_X2APIC |
 						       1 << MSHV_PT_BIT_GPA_SUPER_PAGES };
 	int r;
 
@@ -158,7 +180,8 @@ static int bring_up(struct mshv_hv *m, struct err *e)
 	return set_property(m, HV_PARTITION_PROPERTY_TIME_FREEZE, 1, e); // until the first run
 }
 
-int hv_mshv_open(const struct mshv_sys *sys, const struct hv_client *client, struct hv **ret, struct err *e)
+int hv_mshv_open(const struct mshv_sys *sys, const struct hv_client *client, struct hv **ret,
+		 struct err *e)
 {
 	struct mshv_hv *m = calloc(1, sizeof(*m));
 	int r;

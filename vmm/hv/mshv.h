@@ -10,7 +10,15 @@
 #include "vmm/hv/mshv_abi.h"
 #include "vmm/hv/mshv_sys.h"
 
-enum mshv_count { MSHV_COUNT_MMIO, MSHV_COUNT_IO, MSHV_COUNT_MSR, MSHV_COUNT_EOI, MSHV_COUNT_HALT, MSHV_COUNT_OTHER, MSHV_COUNTS };
+enum mshv_count {
+	MSHV_COUNT_MMIO,
+	MSHV_COUNT_IO,
+	MSHV_COUNT_MSR,
+	MSHV_COUNT_EOI,
+	MSHV_COUNT_HALT,
+	MSHV_COUNT_OTHER,
+	MSHV_COUNTS
+};
 
 struct mshv_hv {
 	struct hv hv;
@@ -33,10 +41,12 @@ struct mshv_vcpu {
 };
 
 // Calls with HV_STATUS and errno turned into an error.
-int mshv_hvcall(struct mshv_hv *m, uint16_t code, void *in, uint16_t in_sz, void *out, uint16_t out_sz, uint16_t reps,
-		struct err *e);
-int mshv_get_registers(struct mshv_vcpu *v, const uint32_t *names, union hv_register_value *values, unsigned n, struct err *e);
-int mshv_set_registers(struct mshv_vcpu *v, const struct hv_register_assoc *regs, unsigned n, struct err *e);
+int mshv_hvcall(struct mshv_hv *m, uint16_t code, void *in, uint16_t in_sz, void *out,
+		uint16_t out_sz, uint16_t reps, struct err *e);
+int mshv_get_registers(struct mshv_vcpu *v, const uint32_t *names, union hv_register_value *values,
+		       unsigned n, struct err *e);
+int mshv_set_registers(struct mshv_vcpu *v, const struct hv_register_assoc *regs, unsigned n,
+		       struct err *e);
 
 // mshv_vcpu.c
 int mshv_vcpu_new(struct hv *hv, unsigned index, struct hv_vcpu **ret, struct err *e);

@@ -10,11 +10,13 @@
 #include "vmm/bus.h"
 #include "vmm/mem/mem.h"
 
-static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa, struct x86_exception *fault)
+static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa,
+			 struct x86_exception *fault)
 {
 	struct mshv_vcpu *v = arg;
 	const struct hv_message *msg = v->msg;
-	struct hv_input_translate_virtual_address in = { .vp_index = v->index, .gva_page = gva >> 12 };
+	struct hv_input_translate_virtual_address in = { .vp_index = v->index,
+							 .gva_page = gva >> 12 };
 	struct hv_output_translate_virtual_address out;
 
 	// The message's translation serves for its own operand only.
@@ -24,20 +26,27 @@ static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret
 		*ret_gpa = (msg->u.memory.guest_physical_address & ~4095ull) | (gva & 4095);
 		return 0;
 	}
-	in.control_flags = HV_TRANSLATE_SET_PAGE_TABLE_BITS | (access & X86_WRITE ? HV_TRANSLATE_VALIDATE_WRITE : 0) |
-			   (access & X86_READ ? HV_TRANSLATE_VALIDATE_READ : 0) |
-			   (access & X86_EXEC ? HV_TRANSLATE_VALIDATE_EXECUTE : 0) |
-			   (access & X86_USER ? HV_TRANSLATE_USER_ACCESS : HV_TRANSLATE_SUPERVISOR_ACCESS);
-	if (mshv_hvcall(v->m, HVCALL_TRANSLATE_VIRTUAL_ADDRESS, &in, sizeof(in), &out, sizeof(out), 0, NULL) < 0)
+	in.control_flags =
+		HV_TRANSLATE_SET_PAGE_TABLE_BITS |
+		(access & X86_WRITE ? HV_TRANSLATE_VALIDATE_WRITE : 0) |
+		(access & X86_READ ? HV_TRANSLATE_VALIDATE_READ : 0) |
+		(access & X86_EXEC ? HV_TRANSLATE_VALIDATE_EXECUTE : 0) |
+		(access & X86_USER ? HV_TRANSLATE_USER_ACCESS : HV_TRANSLATE_SUPERVISOR_ACCESS);
+	if (mshv_hvcall(v->m, HVCALL_TRANSLATE_VIRTUAL_ADDRESS, &in, sizeof(in), &out, sizeof(out),
+			0, NULL) < 0)
 		return X86_ENV_EXIT;
-	if (out.result_code == HV_TRANSLATE_SUCCESS || out.result_code == HV_TRANSLATE_GPA_UNMAPPED) {
+	if (out.result_code == HV_TRANSLATE_SUCCESS ||
+	    out.result_code == HV_TRANSLATE_GPA_UNMAPPED) {
 		*ret_gpa = out.gpa_page << 12 | (gva & 4095);
 		return 0;
 	}
 	*fault = (struct x86_exception){
-		.vector = 14, .has_error = true, .cr2 = gva,
-		.error = (out.result_code == HV_TRANSLATE_PAGE_NOT_PRESENT ? 0 : 1) | (access & X86_WRITE ? 2 : 0) |
-			 (access & X86_USER ? 4 : 0) | (out.result_code == HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS ? 8 : 0),
+		.vector = 14,
+		.has_error = true,
+		.cr2 = gva,
+		.error = (out.result_code == HV_TRANSLATE_PAGE_NOT_PRESENT ? 0 : 1) |
+			 (access & X86_WRITE ? 2 : 0) | (access & X86_USER ? 4 : 0) |
+			 (out.result_code == HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS ? 8 : 0),
 	};
 	return 1;
 }
@@ -168,7 +177,8 @@ static bool may_use_xmm(const struct hv_message *msg)
 	return false;
 }
 
-static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s, struct err *e)
+static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s,
+		struct err *e)
 {
 	const struct hv_vp_register_page *p = v->regs;
 	int r = 0;
@@ -192,7 +202,8 @@ static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_st
 	return r;
 }
 
-static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct x86_state *s, struct err *e)
+static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct x86_state *s,
+		 struct err *e)
 {
 	struct hv_vp_register_page *p = v->regs;
 	struct hv_register_assoc a[34];
@@ -203,7 +214,8 @@ static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct
 		memcpy(p->gp_registers, s->gpr, sizeof(p->gp_registers));
 		p->rip = s->rip;
 		p->rflags = s->rflags;
-		p->dirty |= 1 << HV_X64_REGISTER_CLASS_GENERAL | 1 << HV_X64_REGISTER_CLASS_IP | 1 << HV_X64_REGISTER_CLASS_FLAGS;
+		p->dirty |= 1 << HV_X64_REGISTER_CLASS_GENERAL | 1 << HV_X64_REGISTER_CLASS_IP |
+			    1 << HV_X64_REGISTER_CLASS_FLAGS;
 	} else {
 		for (unsigned i = 0; i < 16; i++) {
 			a[n].name = HV_X64_REGISTER_RAX + i;
@@ -224,9 +236,11 @@ static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct
 
 static int inject(struct mshv_vcpu *v, const struct x86_exception *x, struct err *e)
 {
-	struct hv_register_assoc a[2] = { { .name = HV_REGISTER_PENDING_EVENT0 }, { .name = HV_X64_REGISTER_CR2 } };
+	struct hv_register_assoc a[2] = { { .name = HV_REGISTER_PENDING_EVENT0 },
+					  { .name = HV_X64_REGISTER_CR2 } };
 
-	a[0].value.reg64 = 1 | (uint64_t)x->has_error << 8 | (uint64_t)x->vector << 16 | (uint64_t)x->error << 32;
+	a[0].value.reg64 = 1 | (uint64_t)x->has_error << 8 | (uint64_t)x->vector << 16 |
+			   (uint64_t)x->error << 32;
 	a[0].value.reg128.high = x->cr2;
 	a[1].value.reg64 = x->cr2;
 	return mshv_set_registers(v, a, x->vector == 14 ? 2 : 1, e);
@@ -236,7 +250,8 @@ int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *
 {
 	bool io = msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT;
 	const uint8_t *bytes = io ? msg->u.io.instruction_bytes : msg->u.memory.instruction_bytes;
-	unsigned count = io ? msg->u.io.instruction_byte_count : msg->u.memory.instruction_byte_count;
+	unsigned count =
+		io ? msg->u.io.instruction_byte_count : msg->u.memory.instruction_byte_count;
 	struct x86_state s;
 	struct x86_exit ex;
 	int r = load(v, msg, &s, e);
@@ -250,12 +265,16 @@ int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *
 	x86_step(v->emul, bytes, count, &ex);
 	x86_get_state(v->emul, &s);
 	switch (ex.reason) {
-	case X86_EXIT_NONE: return store(v, msg, &s, e);
+	case X86_EXIT_NONE:
+		return store(v, msg, &s, e);
 	case X86_EXIT_FAULT:
 		r = store(v, msg, &s, e); // iterations of a string instruction that were done
 		return r < 0 ? r : inject(v, &ex.fault, e);
 	default:
-		return err_set(e, EOPNOTSUPP, "vcpu %u: cannot emulate the instruction at %#llx (%02x %02x %02x %02x)", v->index,
-			       (unsigned long long)s.rip, bytes[0], bytes[1], bytes[2], bytes[3]);
+		return err_set(
+			e, EOPNOTSUPP,
+			"vcpu %u: cannot emulate the instruction at %#llx (%02x %02x %02x %02x)",
+			v->index, (unsigned long long)s.rip, bytes[0], bytes[1], bytes[2],
+			bytes[3]);
 	}
 }

@@ -11,7 +11,7 @@
 // What only the software partition can count.
 struct mshv_counters {
 	uint64_t instructions;
-	uint64_t doorbells; // writes consumed by a doorbell
+	uint64_t doorbells;  // writes consumed by a doorbell
 	uint64_t interrupts; // vectors delivered
 };
 
@@ -30,6 +30,6 @@ struct mshv_sys {
 };
 
 extern const struct mshv_sys mshv_sys_kernel; // hv/mshv_sys.c
-extern const struct mshv_sys mshv_sys_soft; // soft/
+extern const struct mshv_sys mshv_sys_soft;   // soft/
 
 #endif

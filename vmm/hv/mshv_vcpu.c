@@ -22,7 +22,8 @@ static struct mshv_vcpu *of(struct hv_vcpu *v)
 }
 
 // ---- registers
-int mshv_get_registers(struct mshv_vcpu *v, const uint32_t *names, union hv_register_value *values, unsigned n, struct err *e)
+int mshv_get_registers(struct mshv_vcpu *v, const uint32_t *names, union hv_register_value *values,
+		       unsigned n, struct err *e)
 {
 	uint64_t buf[2 + 64];
 	struct hv_input_vp_registers in = { .vp_index = v->index };
@@ -31,11 +32,13 @@ int mshv_get_registers(struct mshv_vcpu *v, const uint32_t *names, union hv_regi
 		return err_set(e, EINVAL, "more than 64 registers at once");
 	memcpy(buf, &in, sizeof(in));
 	memcpy(buf + 2, names, n * sizeof(*names));
-	return mshv_hvcall(v->m, HVCALL_GET_VP_REGISTERS, buf, (uint16_t)(sizeof(in) + n * sizeof(*names)), values,
+	return mshv_hvcall(v->m, HVCALL_GET_VP_REGISTERS, buf,
+			   (uint16_t)(sizeof(in) + n * sizeof(*names)), values,
 			   (uint16_t)(n * sizeof(*values)), (uint16_t)n, e);
 }
 
-int mshv_set_registers(struct mshv_vcpu *v, const struct hv_register_assoc *regs, unsigned n, struct err *e)
+int mshv_set_registers(struct mshv_vcpu *v, const struct hv_register_assoc *regs, unsigned n,
+		       struct err *e)
 {
 	uint64_t buf[2 + 64 * 4];
 	struct hv_input_vp_registers in = { .vp_index = v->index };
@@ -44,16 +47,22 @@ int mshv_set_registers(struct mshv_vcpu *v, const struct hv_register_assoc *regs
 		return err_set(e, EINVAL, "more than 64 registers at once");
 	memcpy(buf, &in, sizeof(in));
 	memcpy(buf + 2, regs, n * sizeof(*regs));
-	return mshv_hvcall(v->m, HVCALL_SET_VP_REGISTERS, buf, (uint16_t)(sizeof(in) + n * sizeof(*regs)), NULL, 0, (uint16_t)n, e);
+	return mshv_hvcall(v->m, HVCALL_SET_VP_REGISTERS, buf,
+			   (uint16_t)(sizeof(in) + n * sizeof(*regs)), NULL, 0, (uint16_t)n, e);
 }
 
 static const struct {
 	uint32_t name;
 	uint32_t offset;
 } plain[] = {
-#define R(name, field) { name, offsetof(struct x86_state, field) }
-	R(HV_X64_REGISTER_RIP, rip), R(HV_X64_REGISTER_RFLAGS, rflags), R(HV_X64_REGISTER_CR0, cr0), R(HV_X64_REGISTER_CR3, cr3),
-	R(HV_X64_REGISTER_CR4, cr4), R(HV_X64_REGISTER_EFER, efer), R(HV_X64_REGISTER_PAT, pat),
+#define R(name, field)                                  \
+	{                                               \
+		name, offsetof(struct x86_state, field) \
+	}
+	R(HV_X64_REGISTER_RIP, rip), R(HV_X64_REGISTER_RFLAGS, rflags),
+	R(HV_X64_REGISTER_CR0, cr0), R(HV_X64_REGISTER_CR3, cr3),
+	R(HV_X64_REGISTER_CR4, cr4), R(HV_X64_REGISTER_EFER, efer),
+	R(HV_X64_REGISTER_PAT, pat),
 #undef R
 };
 
@@ -73,8 +82,9 @@ int mshv_vcpu_set_state(struct hv_vcpu *vcpu, const struct x86_state *s, struct 
 	}
 	for (unsigned i = 0; i < X86_SEG_COUNT; i++) {
 		a[n].name = HV_X64_REGISTER_ES + i;
-		a[n++].value.segment = (struct hv_x64_segment_register){ s->seg[i].base, s->seg[i].limit, s->seg[i].selector,
-									  s->seg[i].attributes };
+		a[n++].value.segment = (struct hv_x64_segment_register){
+			s->seg[i].base, s->seg[i].limit, s->seg[i].selector, s->seg[i].attributes
+		};
 	}
 	a[n].name = HV_X64_REGISTER_GDTR;
 	a[n].value.table.base = s->gdtr.base;
@@ -92,8 +102,11 @@ int mshv_vcpu_set_state(struct hv_vcpu *vcpu, const struct x86_state *s, struct 
 // LINT0 = ExtINT, LINT1 = NMI, as firmware leaves them.
 static int lapic_init(struct mshv_vcpu *v, struct err *e)
 {
-	struct hv_local_interrupt_controller_state *s = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct mshv_get_set_vp_state a = { .type = MSHV_VP_STATE_LAPIC, .buf_sz = 4096, .buf_ptr = (uintptr_t)s };
+	struct hv_local_interrupt_controller_state *s =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct mshv_get_set_vp_state a = { .type = MSHV_VP_STATE_LAPIC,
+					   .buf_sz = 4096,
+					   .buf_ptr = (uintptr_t)s };
 	int r = 0;
 
 	if (s == MAP_FAILED)
@@ -158,7 +171,8 @@ static void count(struct mshv_vcpu *v, enum mshv_count which)
 }
 
 // Advances RIP and sets RAX, by the page if it is valid.
-static int finish_io(struct mshv_vcpu *v, const struct hv_x64_io_port_intercept_message *io, uint64_t rax, bool set_rax, struct err *e)
+static int finish_io(struct mshv_vcpu *v, const struct hv_x64_io_port_intercept_message *io,
+		     uint64_t rax, bool set_rax, struct err *e)
 {
 	uint64_t rip = io->header.rip + (io->header.instruction_length & 15);
 	struct hv_register_assoc a[2] = { { .name = HV_X64_REGISTER_RIP, .value.reg64 = rip },
@@ -216,7 +230,8 @@ static enum hv_stop handle(struct mshv_vcpu *v, const struct hv_message *msg, st
 	int r;
 
 	switch (msg->header.message_type) {
-	case HVMSG_UNMAPPED_GPA: case HVMSG_GPA_INTERCEPT:
+	case HVMSG_UNMAPPED_GPA:
+	case HVMSG_GPA_INTERCEPT:
 		count(v, MSHV_COUNT_MMIO);
 		r = mshv_emulate(v, msg, e);
 		break;
@@ -233,10 +248,14 @@ static enum hv_stop handle(struct mshv_vcpu *v, const struct hv_message *msg, st
 		v->m->client->eoi(v->m->client->arg, (uint8_t)msg->u.eoi.interrupt_vector);
 		r = 0;
 		break;
-	case HVMSG_X64_HALT: count(v, MSHV_COUNT_HALT); return HV_STOP_HALT;
-	case HVMSG_UNRECOVERABLE_EXCEPTION: return HV_STOP_TRIPLE_FAULT;
+	case HVMSG_X64_HALT:
+		count(v, MSHV_COUNT_HALT);
+		return HV_STOP_HALT;
+	case HVMSG_UNRECOVERABLE_EXCEPTION:
+		return HV_STOP_TRIPLE_FAULT;
 	default:
-		r = err_set(e, EPROTO, "vcpu %u: unexpected message %#x", v->index, (unsigned)msg->header.message_type);
+		r = err_set(e, EPROTO, "vcpu %u: unexpected message %#x", v->index,
+			    (unsigned)msg->header.message_type);
 		break;
 	}
 	return r < 0 ? HV_STOP_ERROR : HV_STOP_NONE;
@@ -261,9 +280,9 @@ enum hv_stop mshv_vcpu_run(struct hv_vcpu *vcpu, struct err *e)
 	sigset_t set;
 
 	thread_sys = v->m->sys;
-	(void)sigaction(KICK_SIGNAL, &sa, NULL); // a valid signal
-	(void)sigemptyset(&set); // cannot fail
-	(void)sigaddset(&set, KICK_SIGNAL); // nor this
+	(void)sigaction(KICK_SIGNAL, &sa, NULL);        // a valid signal
+	(void)sigemptyset(&set);                        // cannot fail
+	(void)sigaddset(&set, KICK_SIGNAL);             // nor this
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL); // nor this
 	v->thread = pthread_self();
 	atomic_store(&v->in_run, true);
@@ -272,7 +291,8 @@ enum hv_stop mshv_vcpu_run(struct hv_vcpu *vcpu, struct err *e)
 			stop = HV_STOP_KICKED;
 		} else if (v->m->sys->ioctl(v->fd, MSHV_RUN_VP, &msg) < 0) {
 			if (errno != EINTR) {
-				(void)err_errno(e, errno, "running vcpu %u", v->index); // stop says it
+				(void)err_errno(e, errno, "running vcpu %u",
+						v->index); // stop says it
 				stop = HV_STOP_ERROR;
 			}
 		} else {
@@ -290,14 +310,16 @@ void mshv_vcpu_kick(struct hv_vcpu *vcpu)
 
 	atomic_store(&v->kick, true);
 	while (atomic_load(&v->in_run)) {
-		(void)pthread_kill(v->thread, KICK_SIGNAL); // the thread lives until it has been joined
-		(void)nanosleep(&ms, NULL); // a short sleep is as good
+		(void)pthread_kill(v->thread,
+				   KICK_SIGNAL); // the thread lives until it has been joined
+		(void)nanosleep(&ms, NULL);      // a short sleep is as good
 	}
 }
 
 void mshv_vcpu_counters(struct hv_vcpu *vcpu, struct vmm_counters *c)
 {
-	static const char *const names[MSHV_COUNTS] = { "mmio", "port I/O", "msr", "apic eoi", "halt", "other" };
+	static const char *const names[MSHV_COUNTS] = { "mmio",     "port I/O", "msr",
+							"apic eoi", "halt",     "other" };
 	struct mshv_vcpu *v = of(vcpu);
 	struct mshv_counters k;
 

@@ -17,13 +17,18 @@ struct mem {
 	uint64_t bytes;
 };
 
-static int map_region(struct mem *m, int fd, uint64_t gpa, uint64_t len, uint64_t offset, struct err *e)
+static int map_region(struct mem *m, int fd, uint64_t gpa, uint64_t len, uint64_t offset,
+		      struct err *e)
 {
-	void *hva = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
+	void *hva = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			 (off_t)offset);
 
 	if (hva == MAP_FAILED)
-		return err_errno(e, errno, "mapping %llu MiB of guest memory", (unsigned long long)(len >> 20));
-	m->regions[m->count++] = (struct mem_region){ .gpa = gpa, .len = len, .fd_offset = offset, .hva = hva, .fd = fd };
+		return err_errno(e, errno, "mapping %llu MiB of guest memory",
+				 (unsigned long long)(len >> 20));
+	m->regions[m->count++] = (struct mem_region){
+		.gpa = gpa, .len = len, .fd_offset = offset, .hva = hva, .fd = fd
+	};
 	m->bytes += len;
 	return 0;
 }
@@ -35,15 +40,18 @@ int mem_new(uint64_t bytes, struct mem **ret_mem, struct err *e)
 	int r;
 
 	if (bytes < 1 << 20 || bytes & 4095 || bytes > 1ull << 44)
-		return err_set(e, EINVAL, "guest memory of %llu bytes: expected a multiple of 4096, at least 1 MiB",
-			       (unsigned long long)bytes);
+		return err_set(
+			e, EINVAL,
+			"guest memory of %llu bytes: expected a multiple of 4096, at least 1 MiB",
+			(unsigned long long)bytes);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_errno(e, ENOMEM, "guest memory");
 	m->fd = memfd_create("bulkhead-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (m->fd < 0 || ftruncate(m->fd, (off_t)bytes) < 0 ||
 	    fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		r = err_errno(e, errno, "guest memory of %llu MiB", (unsigned long long)(bytes >> 20));
+		r = err_errno(e, errno, "guest memory of %llu MiB",
+			      (unsigned long long)(bytes >> 20));
 		mem_free(m);
 		return r;
 	}
@@ -58,22 +66,26 @@ int mem_new(uint64_t bytes, struct mem **ret_mem, struct err *e)
 	return 0;
 }
 
-int mem_new_from_regions(const struct mem_region *regions, unsigned count, struct mem **ret_mem, struct err *e)
+int mem_new_from_regions(const struct mem_region *regions, unsigned count, struct mem **ret_mem,
+			 struct err *e)
 {
 	struct mem *m;
 	int r = 0;
 
 	if (!count || count > MEM_REGIONS_MAX)
-		return err_set(e, EINVAL, "memory table of %u regions: expected 1 to %d", count, MEM_REGIONS_MAX);
+		return err_set(e, EINVAL, "memory table of %u regions: expected 1 to %d", count,
+			       MEM_REGIONS_MAX);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_errno(e, ENOMEM, "guest memory");
 	m->fd = -1;
 	for (unsigned i = 0; i < count && r == 0; i++) {
-		if (!regions[i].len || (regions[i].len & 4095) || regions[i].gpa + regions[i].len < regions[i].gpa)
+		if (!regions[i].len || (regions[i].len & 4095) ||
+		    regions[i].gpa + regions[i].len < regions[i].gpa)
 			r = err_set(e, EINVAL, "memory table: bad region %u", i);
 		else
-			r = map_region(m, regions[i].fd, regions[i].gpa, regions[i].len, regions[i].fd_offset, e);
+			r = map_region(m, regions[i].fd, regions[i].gpa, regions[i].len,
+				       regions[i].fd_offset, e);
 		if (r == 0)
 			m->regions[i].fd = -1; // borrowed for the call only
 	}

@@ -19,12 +19,13 @@ struct mem_region {
 
 enum { MEM_REGIONS_MAX = 8 };
 #define MEM_GAP_START 0xC0000000ull // 3 GiB
-#define MEM_GAP_END 0x100000000ull // 4 GiB
+#define MEM_GAP_END 0x100000000ull  // 4 GiB
 
 // New RAM of `bytes` (multiple of 4096, at least 1 MiB else -EINVAL).
 int mem_new(uint64_t bytes, struct mem **ret_mem, struct err *e);
 // Maps somebody else's RAM (a vhost-user memory table): each region's fd is borrowed for the call only.
-int mem_new_from_regions(const struct mem_region *regions, unsigned count, struct mem **ret_mem, struct err *e);
+int mem_new_from_regions(const struct mem_region *regions, unsigned count, struct mem **ret_mem,
+			 struct err *e);
 void mem_free(struct mem *m);
 
 // The one way to guest memory. Host address of [gpa, gpa+len), or NULL if any byte of it is not RAM (or len is 0).

@@ -6,7 +6,7 @@
 
 static const struct leaf {
 	uint32_t leaf, sub; // sub ~0: any
-	uint32_t r[4]; // EAX EBX ECX EDX
+	uint32_t r[4];      // EAX EBX ECX EDX
 } leaves[] = {
 	{ 0x0, ~0u, { 0x16, 0x756e6547, 0x6c65746e, 0x49656e69 } }, // GenuineIntel
 	// Family 6, model 26. FPU PSE TSC MSR PAE CX8 APIC SEP PGE CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2; SSE3 SSSE3 CX16
@@ -24,14 +24,16 @@ static const struct leaf {
 	{ 0xb, 1, { 0, 1, 0x0201, 0 } },
 	{ 0x80000000, ~0u, { 0x80000008, 0, 0, 0 } },
 	{ 0x80000001, ~0u, { 0, 0, 0x00000001, 0x2c100800 } }, // LAHF; SYSCALL NX 1GB RDTSCP LM
-	{ 0x80000002, ~0u, { 0x6b6c7542, 0x64616568, 0x666f7320, 0x72617774 } }, // "Bulkhead softwar"
+	{ 0x80000002,
+	  ~0u,
+	  { 0x6b6c7542, 0x64616568, 0x666f7320, 0x72617774 } }, // "Bulkhead softwar"
 	{ 0x80000003, ~0u, { 0x72702065, 0x7365636f, 0x00726f73, 0x00000000 } }, // "e processor"
 	{ 0x80000004, ~0u, { 0, 0, 0, 0 } },
 	{ 0x80000006, ~0u, { 0, 0, 0x02006040, 0 } },
 	{ 0x80000007, ~0u, { 0, 0, 0, 0x00000100 } }, // invariant TSC
 	{ 0x80000008, ~0u, { 0x0000302e, 0, 0, 0 } }, // 46 physical, 48 virtual bits
 	{ 0x40000000, ~0u, { 0x40000006, 0x7263694d, 0x666f736f, 0x76482074 } }, // "Microsoft Hv"
-	{ 0x40000001, ~0u, { 0x31237648, 0, 0, 0 } }, // "Hv#1"
+	{ 0x40000001, ~0u, { 0x31237648, 0, 0, 0 } },                            // "Hv#1"
 	{ 0x40000002, ~0u, { 0x00004a61, 0x000a0000, 0, 0 } },
 	// Reference counter, APIC MSRs, hypercall, VP index, reference TSC, frequencies, invariant TSC; EDX: frequencies, crash
 	{ 0x40000003, ~0u, { 0x00008a72, 0, 0, 0x00000500 } },
@@ -47,7 +49,8 @@ static void apply_overrides(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uin
 	for (unsigned i = 0; i < p->n_overrides; i++) {
 		const struct soft_cpuid_override *o = &p->overrides[i];
 
-		if (o->eax != leaf || (o->subleaf && o->ecx != sub) || (!o->any_vp && o->vp != vp->index))
+		if (o->eax != leaf || (o->subleaf && o->ecx != sub) ||
+		    (!o->any_vp && o->vp != vp->index))
 			continue;
 		for (unsigned j = 0; j < 4; j++)
 			out[j] = (out[j] & ~o->mask[j]) | (o->value[j] & o->mask[j]);
@@ -66,7 +69,9 @@ void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]
 			break;
 		}
 	switch (leaf) {
-	case 1: out[1] |= vp->index << 24; break;
+	case 1:
+		out[1] |= vp->index << 24;
+		break;
 	case 0xb:
 		out[2] = (out[2] & ~0xffu) | (sub & 0xff);
 		out[3] = vp->index;
@@ -76,8 +81,11 @@ void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]
 		out[1] = (uint32_t)(vp->p->tsc_hz / 1000000);
 		out[2] = 1000000;
 		break;
-	case 0x16: out[0] = out[1] = (uint32_t)(vp->p->tsc_hz / 1000000); break;
-	default: break;
+	case 0x16:
+		out[0] = out[1] = (uint32_t)(vp->p->tsc_hz / 1000000);
+		break;
+	default:
+		break;
 	}
 	apply_overrides(vp, leaf, sub, out);
 }

@@ -19,7 +19,8 @@ static int get_registers(struct soft_partition *p, const struct mshv_root_hvcall
 
 	if (!vp)
 		return HV_STATUS_INVALID_VP_INDEX;
-	if (in->input_vtl || a->in_sz < sizeof(*in) + a->reps * sizeof(*names) || a->out_sz < a->reps * sizeof(*out) || !out)
+	if (in->input_vtl || a->in_sz < sizeof(*in) + a->reps * sizeof(*names) ||
+	    a->out_sz < a->reps * sizeof(*out) || !out)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	for (*done = 0; *done < a->reps; (*done)++) {
 		int s = soft_vp_get_register(vp, names[*done], &out[*done]);
@@ -67,12 +68,15 @@ static int translate(struct soft_partition *p, const struct mshv_root_hvcall *a)
 	access |= f & HV_TRANSLATE_VALIDATE_WRITE ? X86_WRITE : 0;
 	access |= f & HV_TRANSLATE_VALIDATE_EXECUTE ? X86_EXEC : 0;
 	if ((f & HV_TRANSLATE_USER_ACCESS) ||
-	    (!(f & (HV_TRANSLATE_SUPERVISOR_ACCESS | HV_TRANSLATE_PRIVILEGE_EXEMPT)) && x86_cpl(vp->cpu) == 3))
+	    (!(f & (HV_TRANSLATE_SUPERVISOR_ACCESS | HV_TRANSLATE_PRIVILEGE_EXEMPT)) &&
+	     x86_cpl(vp->cpu) == 3))
 		access |= X86_USER;
 	memset(out, 0, sizeof(*out));
-	if (x86_translate(vp->cpu, in->gva_page << 12, access, f & HV_TRANSLATE_SET_PAGE_TABLE_BITS, &gpa, &x)) {
-		out->result_code = x.error & 8 ? HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS :
-				   x.error & 1 ? HV_TRANSLATE_PRIVILEGE_VIOLATION : HV_TRANSLATE_PAGE_NOT_PRESENT;
+	if (x86_translate(vp->cpu, in->gva_page << 12, access, f & HV_TRANSLATE_SET_PAGE_TABLE_BITS,
+			  &gpa, &x)) {
+		out->result_code = x.error & 8   ? HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS
+				   : x.error & 1 ? HV_TRANSLATE_PRIVILEGE_VIOLATION
+						 : HV_TRANSLATE_PAGE_NOT_PRESENT;
 		return HV_STATUS_SUCCESS;
 	}
 	out->gpa_page = gpa >> 12;
@@ -89,8 +93,10 @@ static int assert_interrupt(struct soft_partition *p, const struct mshv_root_hvc
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (in->target_vtl || in->rsvd_z0 || in->rsvd_z1 || in->vector > 255)
 		return HV_STATUS_INVALID_PARAMETER;
-	return soft_interrupt(p, (uint32_t)in->control, (uint32_t)in->dest_addr, in->control >> 33 & 1, (uint8_t)in->vector,
-			      in->control >> 32 & 1) ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
+	return soft_interrupt(p, (uint32_t)in->control, (uint32_t)in->dest_addr,
+			      in->control >> 33 & 1, (uint8_t)in->vector, in->control >> 32 & 1)
+		       ? HV_STATUS_INVALID_PARAMETER
+		       : HV_STATUS_SUCCESS;
 }
 
 static int intercept_result(struct soft_partition *p, const struct mshv_root_hvcall *a)
@@ -105,8 +111,12 @@ static int intercept_result(struct soft_partition *p, const struct mshv_root_hvc
 	if (p->n_overrides == SOFT_CPUID_OVERRIDES)
 		return HV_STATUS_INSUFFICIENT_MEMORY;
 	o = &p->overrides[p->n_overrides];
-	*o = (struct soft_cpuid_override){ .vp = in->vp_index, .eax = in->eax, .ecx = in->ecx, .subleaf = in->subleaf_specific,
-					   .always = in->always_override, .any_vp = in->vp_index == 0xffffffff };
+	*o = (struct soft_cpuid_override){ .vp = in->vp_index,
+					   .eax = in->eax,
+					   .ecx = in->ecx,
+					   .subleaf = in->subleaf_specific,
+					   .always = in->always_override,
+					   .any_vp = in->vp_index == 0xffffffff };
 	for (unsigned i = 0; i < 4; i++) {
 		o->value[i] = in->result[2 * i];
 		o->mask[i] = in->result[2 * i + 1];
@@ -119,10 +129,12 @@ static int set_property(struct soft_partition *p, const struct mshv_root_hvcall 
 {
 	const struct hv_input_partition_property *in = (const void *)(uintptr_t)a->in_ptr;
 	// What this partition can do of hv_partition_synthetic_processor_features.
-	const uint64_t can = 1ull << HV_SYNTH_HYPERVISOR_PRESENT | 1ull << HV_SYNTH_HV1 |
-			     1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER | 1ull << HV_SYNTH_ACCESS_INTR_CTRL_REGS |
-			     1ull << HV_SYNTH_ACCESS_HYPERCALL_REGS | 1ull << HV_SYNTH_ACCESS_VP_INDEX |
-			     1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_TSC | 1ull << HV_SYNTH_ACCESS_FREQUENCY_REGS;
+	const uint64_t can =
+		1ull << HV_SYNTH_HYPERVISOR_PRESENT | 1ull << HV_SYNTH_HV1 |
+		1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER |
+		1ull << HV_SYNTH_ACCESS_INTR_CTRL_REGS | 1ull << HV_SYNTH_ACCESS_HYPERCALL_REGS |
+		1ull << HV_SYNTH_ACCESS_VP_INDEX | 1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_TSC |
+		1ull << HV_SYNTH_ACCESS_FREQUENCY_REGS;
 
 	if (a->in_sz < sizeof(*in))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
@@ -148,10 +160,12 @@ static int set_property(struct soft_partition *p, const struct mshv_root_hvcall 
 			p->tsc_zero = __builtin_ia32_rdtsc() - p->frozen_at;
 			for (unsigned i = 0; i < SOFT_VPS; i++)
 				if (p->vps[i])
-					x86_set_tsc_offset(p->vps[i]->cpu, (int64_t)(0 - p->tsc_zero));
+					x86_set_tsc_offset(p->vps[i]->cpu,
+							   (int64_t)(0 - p->tsc_zero));
 		}
 		return HV_STATUS_SUCCESS;
-	default: return HV_STATUS_UNKNOWN_PROPERTY;
+	default:
+		return HV_STATUS_UNKNOWN_PROPERTY;
 	}
 }
 
@@ -164,21 +178,42 @@ static int get_property(struct soft_partition *p, const struct mshv_root_hvcall 
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	switch (in->property_code) {
 	// Banks say what there is: SSE3 LAHF SSSE3 SSE4.1 SSE4.2 POPCNT CX16 1GB RDRAND FSGSBASE SMEP ERMS MOVBE RDSEED RDTSCP UMIP
-	case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES0: *out = 0x040000412161819full & ~(1ull << 5); break;
-	case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES1: *out = 1ull << 1 | 1ull << 17; break; // invariant TSC, TSC deadline
-	case HV_PARTITION_PROPERTY_PROCESSOR_XSAVE_FEATURES: *out = 0; break;
-	case HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE: *out = 4096; break;
-	case HV_PARTITION_PROPERTY_PHYSICAL_ADDRESS_WIDTH: *out = 46; break;
+	case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES0:
+		*out = 0x040000412161819full & ~(1ull << 5);
+		break;
+	case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES1:
+		*out = 1ull << 1 | 1ull << 17;
+		break; // invariant TSC, TSC deadline
+	case HV_PARTITION_PROPERTY_PROCESSOR_XSAVE_FEATURES:
+		*out = 0;
+		break;
+	case HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE:
+		*out = 4096;
+		break;
+	case HV_PARTITION_PROPERTY_PHYSICAL_ADDRESS_WIDTH:
+		*out = 46;
+		break;
 	default:
 		if (!p)
 			return HV_STATUS_UNKNOWN_PROPERTY;
 		switch (in->property_code) {
-		case HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES: *out = p->synth_features; break;
-		case HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION: *out = p->msr_action; break;
-		case HV_PARTITION_PROPERTY_TIME_FREEZE: *out = p->frozen; break;
-		case HV_PARTITION_PROPERTY_REFERENCE_TIME: *out = soft_reference_time(p); break;
-		case HV_PARTITION_PROPERTY_PROCESSOR_CLOCK_FREQUENCY: *out = p->tsc_hz; break;
-		default: return HV_STATUS_UNKNOWN_PROPERTY;
+		case HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES:
+			*out = p->synth_features;
+			break;
+		case HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION:
+			*out = p->msr_action;
+			break;
+		case HV_PARTITION_PROPERTY_TIME_FREEZE:
+			*out = p->frozen;
+			break;
+		case HV_PARTITION_PROPERTY_REFERENCE_TIME:
+			*out = soft_reference_time(p);
+			break;
+		case HV_PARTITION_PROPERTY_PROCESSOR_CLOCK_FREQUENCY:
+			*out = p->tsc_hz;
+			break;
+		default:
+			return HV_STATUS_UNKNOWN_PROPERTY;
 		}
 	}
 	return HV_STATUS_SUCCESS;
@@ -208,29 +243,49 @@ static int cpuid_values(struct soft_partition *p, const struct mshv_root_hvcall 
 static int dispatch(struct soft_partition *p, struct mshv_root_hvcall *a, uint16_t *done)
 {
 	switch (a->code) {
-	case HVCALL_GET_VP_REGISTERS: return get_registers(p, a, done);
-	case HVCALL_SET_VP_REGISTERS: return set_registers(p, a, done);
-	case HVCALL_TRANSLATE_VIRTUAL_ADDRESS: return translate(p, a);
-	case HVCALL_ASSERT_VIRTUAL_INTERRUPT: return assert_interrupt(p, a);
-	case HVCALL_REGISTER_INTERCEPT_RESULT: return intercept_result(p, a);
-	case HVCALL_SET_PARTITION_PROPERTY: return set_property(p, a);
-	case HVCALL_GET_PARTITION_PROPERTY: return get_property(p, a);
-	case HVCALL_GET_VP_CPUID_VALUES: return cpuid_values(p, a, done);
-	default: return HV_STATUS_OPERATION_DENIED; // allowed by the driver, not implemented here yet
+	case HVCALL_GET_VP_REGISTERS:
+		return get_registers(p, a, done);
+	case HVCALL_SET_VP_REGISTERS:
+		return set_registers(p, a, done);
+	case HVCALL_TRANSLATE_VIRTUAL_ADDRESS:
+		return translate(p, a);
+	case HVCALL_ASSERT_VIRTUAL_INTERRUPT:
+		return assert_interrupt(p, a);
+	case HVCALL_REGISTER_INTERCEPT_RESULT:
+		return intercept_result(p, a);
+	case HVCALL_SET_PARTITION_PROPERTY:
+		return set_property(p, a);
+	case HVCALL_GET_PARTITION_PROPERTY:
+		return get_property(p, a);
+	case HVCALL_GET_VP_CPUID_VALUES:
+		return cpuid_values(p, a, done);
+	default:
+		return HV_STATUS_OPERATION_DENIED; // allowed by the driver, not implemented here yet
 	}
 }
 
 static const uint16_t allowed[] = {
-	HVCALL_GET_PARTITION_PROPERTY, HVCALL_SET_PARTITION_PROPERTY, HVCALL_GET_PARTITION_PROPERTY_EX, HVCALL_INSTALL_INTERCEPT,
-	HVCALL_GET_VP_REGISTERS, HVCALL_SET_VP_REGISTERS, HVCALL_TRANSLATE_VIRTUAL_ADDRESS, HVCALL_CLEAR_VIRTUAL_INTERRUPT,
-	HVCALL_REGISTER_INTERCEPT_RESULT, HVCALL_ASSERT_VIRTUAL_INTERRUPT, HVCALL_GET_GPA_PAGES_ACCESS_STATES,
-	HVCALL_SIGNAL_EVENT_DIRECT, HVCALL_POST_MESSAGE_DIRECT, HVCALL_GET_VP_CPUID_VALUES,
+	HVCALL_GET_PARTITION_PROPERTY,
+	HVCALL_SET_PARTITION_PROPERTY,
+	HVCALL_GET_PARTITION_PROPERTY_EX,
+	HVCALL_INSTALL_INTERCEPT,
+	HVCALL_GET_VP_REGISTERS,
+	HVCALL_SET_VP_REGISTERS,
+	HVCALL_TRANSLATE_VIRTUAL_ADDRESS,
+	HVCALL_CLEAR_VIRTUAL_INTERRUPT,
+	HVCALL_REGISTER_INTERCEPT_RESULT,
+	HVCALL_ASSERT_VIRTUAL_INTERRUPT,
+	HVCALL_GET_GPA_PAGES_ACCESS_STATES,
+	HVCALL_SIGNAL_EVENT_DIRECT,
+	HVCALL_POST_MESSAGE_DIRECT,
+	HVCALL_GET_VP_CPUID_VALUES,
 };
 
 static bool code_allowed(const struct soft_partition *p, uint16_t code)
 {
 	if (!p) // the device itself: only what the host partition says of itself
-		return code == HVCALL_GET_PARTITION_PROPERTY || code == HVCALL_GET_PARTITION_PROPERTY_EX;
+		return code == HVCALL_GET_PARTITION_PROPERTY ||
+		       code == HVCALL_GET_PARTITION_PROPERTY_EX;
 	for (unsigned i = 0; i < sizeof(allowed) / sizeof(*allowed); i++)
 		if (allowed[i] == code)
 			return true;
@@ -240,15 +295,25 @@ static bool code_allowed(const struct soft_partition *p, uint16_t code)
 static int status_errno(int status)
 {
 	switch (status) {
-	case HV_STATUS_SUCCESS: return 0;
-	case HV_STATUS_INVALID_HYPERCALL_CODE: case HV_STATUS_INVALID_HYPERCALL_INPUT: case HV_STATUS_INVALID_PARAMETER:
-	case HV_STATUS_UNKNOWN_PROPERTY: case HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE: case HV_STATUS_INVALID_VP_INDEX:
+	case HV_STATUS_SUCCESS:
+		return 0;
+	case HV_STATUS_INVALID_HYPERCALL_CODE:
+	case HV_STATUS_INVALID_HYPERCALL_INPUT:
+	case HV_STATUS_INVALID_PARAMETER:
+	case HV_STATUS_UNKNOWN_PROPERTY:
+	case HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE:
+	case HV_STATUS_INVALID_VP_INDEX:
 	case HV_STATUS_INVALID_REGISTER_VALUE:
 		return -EINVAL;
-	case HV_STATUS_ACCESS_DENIED: case HV_STATUS_OPERATION_DENIED: return -EACCES;
-	case HV_STATUS_INSUFFICIENT_MEMORY: return -ENOMEM;
-	case HV_STATUS_PROCESSOR_FEATURE_NOT_SUPPORTED: return -EOPNOTSUPP;
-	default: return -EIO;
+	case HV_STATUS_ACCESS_DENIED:
+	case HV_STATUS_OPERATION_DENIED:
+		return -EACCES;
+	case HV_STATUS_INSUFFICIENT_MEMORY:
+		return -ENOMEM;
+	case HV_STATUS_PROCESSOR_FEATURE_NOT_SUPPORTED:
+		return -EOPNOTSUPP;
+	default:
+		return -EIO;
 	}
 }
 
@@ -259,7 +324,8 @@ long soft_hvcall(struct soft_partition *p, struct soft_vp *vp, struct mshv_root_
 	int status;
 
 	(void)vp; // the input names the VP
-	if (a->status || !a->in_ptr || a->in_sz < 8 || a->in_sz > 4096 || (a->out_ptr && (!a->out_sz || a->out_sz > 4096)) ||
+	if (a->status || !a->in_ptr || a->in_sz < 8 || a->in_sz > 4096 ||
+	    (a->out_ptr && (!a->out_sz || a->out_sz > 4096)) ||
 	    memcmp(a->rsvd, zero, sizeof(zero)) || !code_allowed(p, a->code))
 		return -EINVAL;
 	// The driver puts the partition's id into the first word.

@@ -11,10 +11,35 @@
 #include "base/io.h"
 #include "base/own.h"
 
-enum { REG_ID = 2, REG_VERSION = 3, REG_TPR = 8, REG_PPR = 10, REG_EOI = 11, REG_LDR = 13, REG_DFR = 14, REG_SVR = 15,
-       REG_ISR = 16, REG_TMR = 24, REG_IRR = 32, REG_ESR = 40, REG_CMCI = 47, REG_ICR = 48, REG_ICR2 = 49, REG_LVT = 50,
-       REG_INITIAL = 56, REG_CURRENT = 57, REG_DIVIDE = 62, REG_SELF = 63 };
-enum { APIC_ENABLED = 1 << 11, APIC_X2 = 1 << 10, LVT_MASKED = 1 << 16, TIMER_PERIODIC = 1, TIMER_DEADLINE = 2 };
+enum {
+	REG_ID = 2,
+	REG_VERSION = 3,
+	REG_TPR = 8,
+	REG_PPR = 10,
+	REG_EOI = 11,
+	REG_LDR = 13,
+	REG_DFR = 14,
+	REG_SVR = 15,
+	REG_ISR = 16,
+	REG_TMR = 24,
+	REG_IRR = 32,
+	REG_ESR = 40,
+	REG_CMCI = 47,
+	REG_ICR = 48,
+	REG_ICR2 = 49,
+	REG_LVT = 50,
+	REG_INITIAL = 56,
+	REG_CURRENT = 57,
+	REG_DIVIDE = 62,
+	REG_SELF = 63
+};
+enum {
+	APIC_ENABLED = 1 << 11,
+	APIC_X2 = 1 << 10,
+	LVT_MASKED = 1 << 16,
+	TIMER_PERIODIC = 1,
+	TIMER_DEADLINE = 2
+};
 
 int soft_lapic_init(struct soft_lapic *l, struct soft_vp *vp, uint32_t id)
 {
@@ -153,7 +178,8 @@ static void timer_arm(struct soft_lapic *l, int64_t at_ns, uint64_t interval_ns)
 		it.it_interval.tv_sec = (time_t)(interval_ns / 1000000000);
 		it.it_interval.tv_nsec = (long)(interval_ns % 1000000000);
 	}
-	(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &it, NULL); // fails only on a bad descriptor
+	(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &it,
+			      NULL); // fails only on a bad descriptor
 }
 
 static void timer_set_locked(struct soft_lapic *l)
@@ -167,7 +193,8 @@ static void timer_set_locked(struct soft_lapic *l)
 			timer_arm(l, 0, 0);
 		} else {
 			uint64_t left = l->deadline > tsc ? l->deadline - tsc : 0;
-			uint64_t ns = (uint64_t)((unsigned __int128)left * 1000000000 / l->vp->p->tsc_hz);
+			uint64_t ns =
+				(uint64_t)((unsigned __int128)left * 1000000000 / l->vp->p->tsc_hz);
 
 			timer_arm(l, ns > (1ull << 62) ? INT64_MAX : now + (int64_t)ns + 1, 0);
 		}
@@ -231,7 +258,8 @@ static uint32_t timer_current(const struct soft_lapic *l)
 		gone %= total;
 	if (gone >= total)
 		return 0;
-	return (uint32_t)((unsigned __int128)(total - gone) * SOFT_APIC_HZ / 1000000000 / timer_divisor(l));
+	return (uint32_t)((unsigned __int128)(total - gone) * SOFT_APIC_HZ / 1000000000 /
+			  timer_divisor(l));
 }
 
 // ---- registers
@@ -256,21 +284,53 @@ int soft_lapic_read(struct soft_lapic *l, unsigned reg, bool x2, uint64_t *v)
 		*v = l->lvt[reg - REG_LVT + 1];
 	else
 		switch (reg) {
-		case REG_ID: *v = x2 ? l->id : l->id << 24; break;
-		case REG_VERSION: *v = 0x00050014; break;
-		case REG_TPR: *v = l->tpr; break;
-		case REG_PPR: *v = ppr(l); break;
-		case REG_LDR: *v = ldr(l); break;
-		case REG_DFR: *v = l->dfr; r = x2; break;
-		case REG_SVR: *v = l->svr; break;
-		case REG_ESR: *v = l->esr; break;
-		case REG_CMCI: *v = l->lvt[LVT_CMCI]; break;
-		case REG_ICR: *v = l->icr_low | (x2 ? (uint64_t)l->icr_high << 32 : 0); break;
-		case REG_ICR2: *v = l->icr_high; r = x2; break;
-		case REG_INITIAL: *v = l->initial; break;
-		case REG_CURRENT: *v = timer_current(l); break;
-		case REG_DIVIDE: *v = l->divide; break;
-		default: r = x2; break;
+		case REG_ID:
+			*v = x2 ? l->id : l->id << 24;
+			break;
+		case REG_VERSION:
+			*v = 0x00050014;
+			break;
+		case REG_TPR:
+			*v = l->tpr;
+			break;
+		case REG_PPR:
+			*v = ppr(l);
+			break;
+		case REG_LDR:
+			*v = ldr(l);
+			break;
+		case REG_DFR:
+			*v = l->dfr;
+			r = x2;
+			break;
+		case REG_SVR:
+			*v = l->svr;
+			break;
+		case REG_ESR:
+			*v = l->esr;
+			break;
+		case REG_CMCI:
+			*v = l->lvt[LVT_CMCI];
+			break;
+		case REG_ICR:
+			*v = l->icr_low | (x2 ? (uint64_t)l->icr_high << 32 : 0);
+			break;
+		case REG_ICR2:
+			*v = l->icr_high;
+			r = x2;
+			break;
+		case REG_INITIAL:
+			*v = l->initial;
+			break;
+		case REG_CURRENT:
+			*v = timer_current(l);
+			break;
+		case REG_DIVIDE:
+			*v = l->divide;
+			break;
+		default:
+			r = x2;
+			break;
 		}
 	pthread_mutex_unlock(&l->lock);
 	return r;
@@ -284,12 +344,17 @@ static void icr_send(struct soft_lapic *l, uint32_t low, uint32_t dest)
 	if (type == HV_X64_INTERRUPT_TYPE_INIT && !(low >> 14 & 1))
 		return; // INIT level de-assert
 	switch (shorthand) {
-	case 0: (void)soft_interrupt(p, type, dest, low >> 11 & 1, (uint8_t)low, false); break; // nobody there is no error
-	case 1: soft_lapic_raise(l, (uint8_t)low, false); break;
+	case 0:
+		(void)soft_interrupt(p, type, dest, low >> 11 & 1, (uint8_t)low, false);
+		break; // nobody there is no error
+	case 1:
+		soft_lapic_raise(l, (uint8_t)low, false);
+		break;
 	default:
 		for (unsigned i = 0; i < SOFT_VPS; i++)
 			if (p->vps[i] && (shorthand == 2 || p->vps[i] != l->vp))
-				(void)soft_interrupt(p, type, i, false, (uint8_t)low, false); // as above
+				(void)soft_interrupt(p, type, i, false, (uint8_t)low,
+						     false); // as above
 		break;
 	}
 }
@@ -340,9 +405,17 @@ int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v)
 			atomic_store(&l->pending, false);
 			update_locked(l);
 			break;
-		case REG_EOI: eoi_locked(l); break;
-		case REG_LDR: l->ldr = w & 0xff000000; r = x2; break;
-		case REG_DFR: l->dfr = w | 0x0fffffff; r = x2; break;
+		case REG_EOI:
+			eoi_locked(l);
+			break;
+		case REG_LDR:
+			l->ldr = w & 0xff000000;
+			r = x2;
+			break;
+		case REG_DFR:
+			l->dfr = w | 0x0fffffff;
+			r = x2;
+			break;
 		case REG_SVR:
 			l->svr = w & 0x1ff;
 			atomic_store(&l->pending, false);
@@ -352,16 +425,25 @@ int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v)
 			l->esr = l->esr_written;
 			l->esr_written = 0;
 			break;
-		case REG_CMCI: l->lvt[LVT_CMCI] = w & 0x107ff; break;
-		case REG_ICR2: l->icr_high = w; r = x2; break;
+		case REG_CMCI:
+			l->lvt[LVT_CMCI] = w & 0x107ff;
+			break;
+		case REG_ICR2:
+			l->icr_high = w;
+			r = x2;
+			break;
 		case REG_INITIAL:
 			if (timer_mode(l) != TIMER_DEADLINE) {
 				l->initial = w;
 				timer_set_locked(l);
 			}
 			break;
-		case REG_DIVIDE: l->divide = w & 0xb; break;
-		default: r = x2; break;
+		case REG_DIVIDE:
+			l->divide = w & 0xb;
+			break;
+		default:
+			r = x2;
+			break;
 		}
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -376,7 +458,8 @@ int soft_lapic_base_write(struct soft_lapic *l, uint64_t v)
 	pthread_mutex_lock(&l->lock);
 	// x2APIC needs the APIC enabled, and is left only by disabling it (SDM 11.12.5).
 	if ((v & modes) == APIC_X2 || ((l->base & APIC_X2) && (v & modes) == APIC_ENABLED) ||
-	    (!(l->base & APIC_ENABLED) && (v & modes) == modes) || (v & ~(0xfffffffff000ull | modes | 1 << 8)))
+	    (!(l->base & APIC_ENABLED) && (v & modes) == modes) ||
+	    (v & ~(0xfffffffff000ull | modes | 1 << 8)))
 		r = 1;
 	else
 		l->base = (v & ~(1ull << 8)) | (l->base & 1 << 8);

@@ -20,7 +20,9 @@
 // ---- time
 static void cpuid_host(uint32_t leaf, uint32_t out[4])
 {
-	__asm__("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(0));
+	__asm__("cpuid"
+		: "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+		: "a"(leaf), "c"(0));
 }
 
 // The host's TSC frequency: told by a hypervisor below us (the timing leaf) or by the processor, else measured.
@@ -82,7 +84,8 @@ static void irqfd_fire(struct soft_partition *p, unsigned slot)
 		route = p->routes[p->irqfds[slot].gsi];
 	pthread_mutex_unlock(&p->irq_lock);
 	if (route.valid)
-		(void)soft_msi(p, route.address, route.data); // nobody to deliver to: lost, as on a bus
+		(void)soft_msi(p, route.address,
+			       route.data); // nobody to deliver to: lost, as on a bus
 }
 
 static void *partition_thread(void *arg)
@@ -113,7 +116,7 @@ static void partition_free(struct soft_partition *p)
 
 	if (p->thread_started) {
 		(void)write(p->stop_fd, &one, sizeof(one)); // an eventfd takes a one
-		(void)pthread_join(p->thread, NULL); // it is ours and joinable
+		(void)pthread_join(p->thread, NULL);        // it is ours and joinable
 	}
 	for (unsigned i = 0; i < SOFT_VPS; i++)
 		if (p->vps[i])
@@ -155,7 +158,7 @@ int soft_partition_new(uint64_t flags, struct soft_partition **ret)
 		r = soft_watch(p, p->stop_fd, WATCH_STOP);
 	if (r == 0) {
 		// Signals are for the program's own threads.
-		(void)sigfillset(&all); // cannot fail
+		(void)sigfillset(&all);                         // cannot fail
 		(void)pthread_sigmask(SIG_SETMASK, &all, &old); // nor this
 		r = -pthread_create(&p->thread, NULL, partition_thread, p);
 		(void)pthread_sigmask(SIG_SETMASK, &old, NULL); // as above
@@ -215,7 +218,8 @@ static bool mapped(uint64_t addr, uint64_t size)
 	unsigned char vec[1];
 
 	// Only the ends are looked at: the middle is the caller's promise.
-	return mincore((void *)(uintptr_t)addr, 4096, vec) == 0 && mincore((void *)(uintptr_t)(addr + size - 4096), 4096, vec) == 0;
+	return mincore((void *)(uintptr_t)addr, 4096, vec) == 0 &&
+	       mincore((void *)(uintptr_t)(addr + size - 4096), 4096, vec) == 0;
 }
 
 static long set_guest_memory(struct soft_partition *p, const struct mshv_user_mem_region *a)
@@ -224,8 +228,9 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 	uint64_t gpa = a->guest_pfn << 12;
 	long r = 0;
 
-	if (!a->size || (a->size & 4095) || (a->userspace_addr & 4095) || a->flags >> MSHV_SET_MEM_BIT_COUNT ||
-	    memcmp(a->rsvd, zero, sizeof(zero)) || gpa >> 12 != a->guest_pfn || gpa + a->size < gpa)
+	if (!a->size || (a->size & 4095) || (a->userspace_addr & 4095) ||
+	    a->flags >> MSHV_SET_MEM_BIT_COUNT || memcmp(a->rsvd, zero, sizeof(zero)) ||
+	    gpa >> 12 != a->guest_pfn || gpa + a->size < gpa)
 		return -EINVAL;
 	pthread_mutex_lock(&p->mem_lock);
 	if (a->flags >> MSHV_SET_MEM_BIT_UNMAP & 1) {
@@ -236,7 +241,8 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 			if (gpa < m->gpa || gpa - m->gpa >= m->size)
 				continue;
 			r = -EINVAL;
-			if (m->gpa == gpa && m->size == a->size && (uint64_t)(uintptr_t)m->hva == a->userspace_addr) {
+			if (m->gpa == gpa && m->size == a->size &&
+			    (uint64_t)(uintptr_t)m->hva == a->userspace_addr) {
 				*m = p->regions[--p->n_regions];
 				r = 0;
 			}
@@ -244,7 +250,8 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 		}
 	} else {
 		for (unsigned i = 0; i < p->n_regions; i++)
-			if (gpa < p->regions[i].gpa + p->regions[i].size && p->regions[i].gpa < gpa + a->size)
+			if (gpa < p->regions[i].gpa + p->regions[i].size &&
+			    p->regions[i].gpa < gpa + a->size)
 				r = -EEXIST;
 		if (r == 0 && !mapped(a->userspace_addr, a->size))
 			r = -EINVAL;
@@ -252,7 +259,9 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 			r = -ENOMEM;
 		if (r == 0)
 			p->regions[p->n_regions++] = (struct soft_region){
-				.gpa = gpa, .size = a->size, .hva = (uint8_t *)(uintptr_t)a->userspace_addr,
+				.gpa = gpa,
+				.size = a->size,
+				.hva = (uint8_t *)(uintptr_t)a->userspace_addr,
 				.writable = a->flags >> MSHV_SET_MEM_BIT_WRITABLE & 1,
 			};
 	}
@@ -263,9 +272,11 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 }
 
 // ---- doorbells
-static bool same_doorbell(const struct soft_doorbell *d, const struct mshv_user_ioeventfd *a, bool any)
+static bool same_doorbell(const struct soft_doorbell *d, const struct mshv_user_ioeventfd *a,
+			  bool any)
 {
-	return d->gpa == a->addr && d->len == a->len && d->any == any && (any || d->match == a->datamatch);
+	return d->gpa == a->addr && d->len == a->len && d->any == any &&
+	       (any || d->match == a->datamatch);
 }
 
 static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd *a)
@@ -274,7 +285,8 @@ static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd
 	long r = 0;
 	int fd;
 
-	if (a->flags >> MSHV_IOEVENTFD_BIT_COUNT || a->rsvd[0] || a->rsvd[1] || a->rsvd[2] || a->rsvd[3])
+	if (a->flags >> MSHV_IOEVENTFD_BIT_COUNT || a->rsvd[0] || a->rsvd[1] || a->rsvd[2] ||
+	    a->rsvd[3])
 		return -EINVAL;
 	if (a->flags >> MSHV_IOEVENTFD_BIT_PIO & 1)
 		return -EOPNOTSUPP;
@@ -286,7 +298,8 @@ static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd
 	if (a->flags >> MSHV_IOEVENTFD_BIT_DEASSIGN & 1) {
 		r = -ENOENT;
 		for (unsigned i = 0; i < p->n_doorbells; i++)
-			if (same_doorbell(&p->doorbells[i], a, any) && p->doorbells[i].given == a->fd) {
+			if (same_doorbell(&p->doorbells[i], a, any) &&
+			    p->doorbells[i].given == a->fd) {
 				close_fd(p->doorbells[i].fd);
 				p->doorbells[i] = p->doorbells[--p->n_doorbells];
 				r = 0;
@@ -296,7 +309,8 @@ static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd
 		for (unsigned i = 0; i < p->n_doorbells; i++) {
 			const struct soft_doorbell *d = &p->doorbells[i];
 
-			if (d->gpa == a->addr && d->len == a->len && (d->any || any || d->match == a->datamatch))
+			if (d->gpa == a->addr && d->len == a->len &&
+			    (d->any || any || d->match == a->datamatch))
 				r = -EEXIST;
 		}
 		if (r == 0 && p->n_doorbells == SOFT_DOORBELLS)
@@ -306,7 +320,12 @@ static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd
 			r = -EBADF;
 		if (r == 0)
 			p->doorbells[p->n_doorbells++] = (struct soft_doorbell){
-				.gpa = a->addr, .match = a->datamatch, .len = a->len, .any = any, .fd = fd, .given = a->fd,
+				.gpa = a->addr,
+				.match = a->datamatch,
+				.len = a->len,
+				.any = any,
+				.fd = fd,
+				.given = a->fd,
 			};
 	}
 	pthread_mutex_unlock(&p->mem_lock);
@@ -322,8 +341,10 @@ bool soft_doorbell_ring(struct soft_partition *p, uint64_t gpa, unsigned len, ui
 	for (unsigned i = 0; i < p->n_doorbells; i++) {
 		const struct soft_doorbell *d = &p->doorbells[i];
 
-		if (d->gpa == gpa && (d->len == 0 || d->len == len) && (d->any || d->match == value)) {
-			(void)write(d->fd, &one, sizeof(one)); // a full counter is as good as one more
+		if (d->gpa == gpa && (d->len == 0 || d->len == len) &&
+		    (d->any || d->match == value)) {
+			(void)write(d->fd, &one,
+				    sizeof(one)); // a full counter is as good as one more
 			rang = true;
 			break;
 		}
@@ -333,7 +354,8 @@ bool soft_doorbell_ring(struct soft_partition *p, uint64_t gpa, unsigned len, ui
 }
 
 // ---- interrupts
-int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical, uint8_t vector, bool level)
+int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical,
+		   uint8_t vector, bool level)
 {
 	bool found = false;
 
@@ -346,21 +368,25 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 		if (!logical)
 			hit = dest == vp->lapic.id || dest == 0xff || dest == 0xffffffff;
 		else if (vp->lapic.base & 1 << 10)
-			hit = dest >> 16 == vp->lapic.id >> 4 && (dest & 0xffff) >> (vp->lapic.id & 15) & 1;
+			hit = dest >> 16 == vp->lapic.id >> 4 &&
+			      (dest & 0xffff) >> (vp->lapic.id & 15) & 1;
 		else
 			hit = (vp->lapic.ldr >> 24 & dest & 0xff) != 0; // flat model
 		if (!hit)
 			continue;
 		found = true;
 		switch (type) {
-		case HV_X64_INTERRUPT_TYPE_FIXED: case HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY: case HV_X64_INTERRUPT_TYPE_EXTINT:
+		case HV_X64_INTERRUPT_TYPE_FIXED:
+		case HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY:
+		case HV_X64_INTERRUPT_TYPE_EXTINT:
 			soft_lapic_raise(&vp->lapic, vector, level);
 			break;
 		case HV_X64_INTERRUPT_TYPE_NMI:
 			vp->lapic.nmi = true;
 			soft_vp_wake(vp);
 			break;
-		default: break; // INIT and SIPI: application processors do not start yet; the VMM refuses to make any
+		default:
+			break; // INIT and SIPI: application processors do not start yet; the VMM refuses to make any
 		}
 		if (type == HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY)
 			break;
@@ -370,7 +396,8 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 
 int soft_msi(struct soft_partition *p, uint32_t address, uint32_t data)
 {
-	return soft_interrupt(p, data >> 8 & 7, address >> 12 & 0xff, address >> 2 & 1, (uint8_t)data, data >> 15 & 1);
+	return soft_interrupt(p, data >> 8 & 7, address >> 12 & 0xff, address >> 2 & 1,
+			      (uint8_t)data, data >> 15 & 1);
 }
 
 bool soft_resample(struct soft_partition *p, uint8_t vector)
@@ -382,7 +409,8 @@ bool soft_resample(struct soft_partition *p, uint8_t vector)
 	for (unsigned i = 0; i < SOFT_IRQFDS; i++) {
 		const struct soft_irqfd *f = &p->irqfds[i];
 
-		if (f->used && f->resample >= 0 && p->routes[f->gsi].valid && (uint8_t)p->routes[f->gsi].data == vector) {
+		if (f->used && f->resample >= 0 && p->routes[f->gsi].valid &&
+		    (uint8_t)p->routes[f->gsi].data == vector) {
 			(void)write(f->resample, &one, sizeof(one)); // as for doorbells
 			told = true;
 		}
@@ -405,7 +433,8 @@ static long set_msi_routing(struct soft_partition *p, const struct mshv_user_irq
 	pthread_mutex_lock(&p->irq_lock);
 	memset(p->routes, 0, sizeof(p->routes));
 	for (uint32_t i = 0; i < t->nr; i++)
-		p->routes[t->entries[i].gsi] = (struct soft_route){ true, t->entries[i].address_lo, t->entries[i].data };
+		p->routes[t->entries[i].gsi] =
+			(struct soft_route){ true, t->entries[i].address_lo, t->entries[i].data };
 	pthread_mutex_unlock(&p->irq_lock);
 	return 0;
 }
@@ -423,7 +452,8 @@ static long irqfd_remove(struct soft_partition *p, const struct mshv_user_irqfd 
 		(void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, f->fd, NULL); // it is there
 		close_fd(f->fd);
 		close_fd(f->resample);
-		f->used = false; // the thread takes irq_lock before it looks: nothing fires after this
+		f->used =
+			false; // the thread takes irq_lock before it looks: nothing fires after this
 		r = 0;
 	}
 	pthread_mutex_unlock(&p->irq_lock);
@@ -461,7 +491,9 @@ static long irqfd_add(struct soft_partition *p, const struct mshv_user_irqfd *a)
 			close_fd(f->fd);
 			r = -EBADF;
 		} else {
-			(void)fcntl(f->fd, F_SETFL, O_NONBLOCK); // an eventfd's flag is shared with the giver, who polls it too
+			(void)fcntl(
+				f->fd, F_SETFL,
+				O_NONBLOCK); // an eventfd's flag is shared with the giver, who polls it too
 			f->used = true;
 			r = soft_watch(p, f->fd, WATCH_IRQFD | slot);
 			if (r < 0) {
@@ -519,14 +551,30 @@ long soft_partition_ioctl(struct soft_partition *p, unsigned long req, void *arg
 		p->initialized = true;
 		r = 0;
 		break;
-	case MSHV_CREATE_VP: r = create_vp(p, arg); break;
-	case MSHV_SET_GUEST_MEMORY: r = set_guest_memory(p, arg); break;
-	case MSHV_IRQFD: r = irqfd(p, arg); break;
-	case MSHV_IOEVENTFD: r = ioeventfd(p, arg); break;
-	case MSHV_SET_MSI_ROUTING: r = set_msi_routing(p, arg); break;
-	case MSHV_ROOT_HVCALL: r = soft_hvcall(p, NULL, arg); break;
-	case MSHV_GET_GPAP_ACCESS_BITMAP: r = -EOPNOTSUPP; break;
-	default: r = -ENOTTY; break;
+	case MSHV_CREATE_VP:
+		r = create_vp(p, arg);
+		break;
+	case MSHV_SET_GUEST_MEMORY:
+		r = set_guest_memory(p, arg);
+		break;
+	case MSHV_IRQFD:
+		r = irqfd(p, arg);
+		break;
+	case MSHV_IOEVENTFD:
+		r = ioeventfd(p, arg);
+		break;
+	case MSHV_SET_MSI_ROUTING:
+		r = set_msi_routing(p, arg);
+		break;
+	case MSHV_ROOT_HVCALL:
+		r = soft_hvcall(p, NULL, arg);
+		break;
+	case MSHV_GET_GPAP_ACCESS_BITMAP:
+		r = -EOPNOTSUPP;
+		break;
+	default:
+		r = -ENOTTY;
+		break;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return r;

@@ -9,15 +9,35 @@
 static const struct {
 	uint32_t name, offset;
 } plain[] = {
-#define R(name, field) { name, offsetof(struct x86_state, field) }
-	R(HV_X64_REGISTER_RIP, rip), R(HV_X64_REGISTER_RFLAGS, rflags), R(HV_X64_REGISTER_CR0, cr0), R(HV_X64_REGISTER_CR2, cr2),
-	R(HV_X64_REGISTER_CR3, cr3), R(HV_X64_REGISTER_CR4, cr4), R(HV_X64_REGISTER_CR8, cr8), R(HV_X64_REGISTER_XFEM, xcr0),
-	R(HV_X64_REGISTER_DR0, dr[0]), R(HV_X64_REGISTER_DR0 + 1, dr[1]), R(HV_X64_REGISTER_DR0 + 2, dr[2]),
-	R(HV_X64_REGISTER_DR0 + 3, dr[3]), R(HV_X64_REGISTER_DR6, dr[6]), R(HV_X64_REGISTER_DR7, dr[7]),
-	R(HV_X64_REGISTER_EFER, efer), R(HV_X64_REGISTER_KERNEL_GS_BASE, kernel_gs_base), R(HV_X64_REGISTER_PAT, pat),
-	R(HV_X64_REGISTER_SYSENTER_CS, sysenter_cs), R(HV_X64_REGISTER_SYSENTER_EIP, sysenter_eip),
-	R(HV_X64_REGISTER_SYSENTER_ESP, sysenter_esp), R(HV_X64_REGISTER_STAR, star), R(HV_X64_REGISTER_LSTAR, lstar),
-	R(HV_X64_REGISTER_CSTAR, cstar), R(HV_X64_REGISTER_SFMASK, sfmask), R(HV_X64_REGISTER_TSC_AUX, tsc_aux),
+#define R(name, field)                                  \
+	{                                               \
+		name, offsetof(struct x86_state, field) \
+	}
+	R(HV_X64_REGISTER_RIP, rip),
+	R(HV_X64_REGISTER_RFLAGS, rflags),
+	R(HV_X64_REGISTER_CR0, cr0),
+	R(HV_X64_REGISTER_CR2, cr2),
+	R(HV_X64_REGISTER_CR3, cr3),
+	R(HV_X64_REGISTER_CR4, cr4),
+	R(HV_X64_REGISTER_CR8, cr8),
+	R(HV_X64_REGISTER_XFEM, xcr0),
+	R(HV_X64_REGISTER_DR0, dr[0]),
+	R(HV_X64_REGISTER_DR0 + 1, dr[1]),
+	R(HV_X64_REGISTER_DR0 + 2, dr[2]),
+	R(HV_X64_REGISTER_DR0 + 3, dr[3]),
+	R(HV_X64_REGISTER_DR6, dr[6]),
+	R(HV_X64_REGISTER_DR7, dr[7]),
+	R(HV_X64_REGISTER_EFER, efer),
+	R(HV_X64_REGISTER_KERNEL_GS_BASE, kernel_gs_base),
+	R(HV_X64_REGISTER_PAT, pat),
+	R(HV_X64_REGISTER_SYSENTER_CS, sysenter_cs),
+	R(HV_X64_REGISTER_SYSENTER_EIP, sysenter_eip),
+	R(HV_X64_REGISTER_SYSENTER_ESP, sysenter_esp),
+	R(HV_X64_REGISTER_STAR, star),
+	R(HV_X64_REGISTER_LSTAR, lstar),
+	R(HV_X64_REGISTER_CSTAR, cstar),
+	R(HV_X64_REGISTER_SFMASK, sfmask),
+	R(HV_X64_REGISTER_TSC_AUX, tsc_aux),
 #undef R
 };
 
@@ -53,27 +73,57 @@ static int fp_control(struct x86_state *s, uint32_t name, union hv_register_valu
 	return HV_STATUS_SUCCESS;
 }
 
-static int other_get(struct soft_vp *vp, uint32_t name, const struct x86_state *s, union hv_register_value *v)
+static int other_get(struct soft_vp *vp, uint32_t name, const struct x86_state *s,
+		     union hv_register_value *v)
 {
 	if (name >= HV_REGISTER_GUEST_CRASH_P0 && name < HV_REGISTER_GUEST_CRASH_CTL) {
 		v->reg64 = vp->crash[name - HV_REGISTER_GUEST_CRASH_P0];
 		return HV_STATUS_SUCCESS;
 	}
 	switch (name) {
-	case HV_REGISTER_GUEST_CRASH_CTL: v->reg64 = vp->crash_ctl; break;
-	case HV_REGISTER_EXPLICIT_SUSPEND: v->reg64 = atomic_load(&vp->suspended); break;
-	case HV_REGISTER_INTERNAL_ACTIVITY_STATE: v->reg64 = (uint64_t)s->halted << 1; break;
-	case HV_REGISTER_INTERRUPT_STATE: v->reg64 = s->interrupt_shadow | (uint64_t)s->nmi_masked << 1; break;
-	case HV_REGISTER_PENDING_INTERRUPTION: case HV_REGISTER_PENDING_EVENT0: v->reg64 = 0; break;
-	case HV_X64_REGISTER_TSC: v->reg64 = soft_guest_tsc(vp->p); break;
-	case HV_X64_REGISTER_APIC_BASE: v->reg64 = vp->lapic.base; break;
-	case HV_REGISTER_VP_INDEX: v->reg64 = vp->index; break;
-	case HV_REGISTER_GUEST_OS_ID: v->reg64 = vp->p->os_id; break;
-	case HV_X64_REGISTER_HYPERCALL: v->reg64 = vp->p->hypercall_msr; break;
-	case HV_REGISTER_TIME_REF_COUNT: case HV_REGISTER_VP_RUNTIME: v->reg64 = soft_reference_time(vp->p); break;
-	case HV_REGISTER_REFERENCE_TSC: v->reg64 = vp->p->reference_tsc; break;
-	case HV_REGISTER_VP_ASSIST_PAGE: v->reg64 = vp->vp_assist; break;
-	default: return HV_STATUS_INVALID_PARAMETER;
+	case HV_REGISTER_GUEST_CRASH_CTL:
+		v->reg64 = vp->crash_ctl;
+		break;
+	case HV_REGISTER_EXPLICIT_SUSPEND:
+		v->reg64 = atomic_load(&vp->suspended);
+		break;
+	case HV_REGISTER_INTERNAL_ACTIVITY_STATE:
+		v->reg64 = (uint64_t)s->halted << 1;
+		break;
+	case HV_REGISTER_INTERRUPT_STATE:
+		v->reg64 = s->interrupt_shadow | (uint64_t)s->nmi_masked << 1;
+		break;
+	case HV_REGISTER_PENDING_INTERRUPTION:
+	case HV_REGISTER_PENDING_EVENT0:
+		v->reg64 = 0;
+		break;
+	case HV_X64_REGISTER_TSC:
+		v->reg64 = soft_guest_tsc(vp->p);
+		break;
+	case HV_X64_REGISTER_APIC_BASE:
+		v->reg64 = vp->lapic.base;
+		break;
+	case HV_REGISTER_VP_INDEX:
+		v->reg64 = vp->index;
+		break;
+	case HV_REGISTER_GUEST_OS_ID:
+		v->reg64 = vp->p->os_id;
+		break;
+	case HV_X64_REGISTER_HYPERCALL:
+		v->reg64 = vp->p->hypercall_msr;
+		break;
+	case HV_REGISTER_TIME_REF_COUNT:
+	case HV_REGISTER_VP_RUNTIME:
+		v->reg64 = soft_reference_time(vp->p);
+		break;
+	case HV_REGISTER_REFERENCE_TSC:
+		v->reg64 = vp->p->reference_tsc;
+		break;
+	case HV_REGISTER_VP_ASSIST_PAGE:
+		v->reg64 = vp->vp_assist;
+		break;
+	default:
+		return HV_STATUS_INVALID_PARAMETER;
 	}
 	return HV_STATUS_SUCCESS;
 }
@@ -92,12 +142,14 @@ int soft_vp_get_register(struct soft_vp *vp, uint32_t name, union hv_register_va
 		v->reg64 = *p;
 	} else if (w) {
 		memcpy(v, w, 16);
-	} else if (name == HV_X64_REGISTER_FP_CONTROL_STATUS || name == HV_X64_REGISTER_XMM_CONTROL_STATUS) {
+	} else if (name == HV_X64_REGISTER_FP_CONTROL_STATUS ||
+		   name == HV_X64_REGISTER_XMM_CONTROL_STATUS) {
 		return fp_control(&s, name, v, false);
 	} else if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_TR) {
 		const struct x86_seg *g = &s.seg[name - HV_X64_REGISTER_ES];
 
-		v->segment = (struct hv_x64_segment_register){ g->base, g->limit, g->selector, g->attributes };
+		v->segment = (struct hv_x64_segment_register){ g->base, g->limit, g->selector,
+							       g->attributes };
 	} else if (name == HV_X64_REGISTER_IDTR || name == HV_X64_REGISTER_GDTR) {
 		const struct x86_table *t = name == HV_X64_REGISTER_IDTR ? &s.idtr : &s.gdtr;
 
@@ -143,7 +195,8 @@ static int other_set(struct soft_vp *vp, uint32_t name, const union hv_register_
 		atomic_store(&vp->suspended, v->reg64 & 1);
 		soft_vp_wake(vp);
 		return HV_STATUS_SUCCESS;
-	case HV_REGISTER_INTERNAL_ACTIVITY_STATE: case HV_REGISTER_INTERRUPT_STATE:
+	case HV_REGISTER_INTERNAL_ACTIVITY_STATE:
+	case HV_REGISTER_INTERRUPT_STATE:
 		x86_get_state(vp->cpu, &s);
 		if (name == HV_REGISTER_INTERNAL_ACTIVITY_STATE) {
 			s.halted = v->reg64 >> 1 & 1;
@@ -153,11 +206,18 @@ static int other_set(struct soft_vp *vp, uint32_t name, const union hv_register_
 		}
 		x86_set_state(vp->cpu, &s);
 		return HV_STATUS_SUCCESS;
-	case HV_REGISTER_PENDING_INTERRUPTION: case HV_REGISTER_PENDING_EVENT0: return set_pending(vp, name, v);
-	case HV_X64_REGISTER_TSC: return soft_wrmsr(vp, 0x10, v->reg64) ? HV_STATUS_INVALID_REGISTER_VALUE : HV_STATUS_SUCCESS;
+	case HV_REGISTER_PENDING_INTERRUPTION:
+	case HV_REGISTER_PENDING_EVENT0:
+		return set_pending(vp, name, v);
+	case HV_X64_REGISTER_TSC:
+		return soft_wrmsr(vp, 0x10, v->reg64) ? HV_STATUS_INVALID_REGISTER_VALUE
+						      : HV_STATUS_SUCCESS;
 	case HV_X64_REGISTER_APIC_BASE:
-		return soft_lapic_base_write(&vp->lapic, v->reg64) ? HV_STATUS_INVALID_REGISTER_VALUE : HV_STATUS_SUCCESS;
-	default: return HV_STATUS_INVALID_PARAMETER;
+		return soft_lapic_base_write(&vp->lapic, v->reg64)
+			       ? HV_STATUS_INVALID_REGISTER_VALUE
+			       : HV_STATUS_SUCCESS;
+	default:
+		return HV_STATUS_INVALID_PARAMETER;
 	}
 }
 
@@ -175,11 +235,13 @@ int soft_vp_set_register(struct soft_vp *vp, uint32_t name, const union hv_regis
 		*p = v->reg64;
 	else if (w)
 		memcpy(w, v, 16);
-	else if (name == HV_X64_REGISTER_FP_CONTROL_STATUS || name == HV_X64_REGISTER_XMM_CONTROL_STATUS)
+	else if (name == HV_X64_REGISTER_FP_CONTROL_STATUS ||
+		 name == HV_X64_REGISTER_XMM_CONTROL_STATUS)
 		(void)fp_control(&s, name, &copy, true); // cannot fail
 	else if (name >= HV_X64_REGISTER_ES && name <= HV_X64_REGISTER_TR)
 		s.seg[name - HV_X64_REGISTER_ES] =
-			(struct x86_seg){ v->segment.base, v->segment.limit, v->segment.selector, v->segment.attributes };
+			(struct x86_seg){ v->segment.base, v->segment.limit, v->segment.selector,
+					  v->segment.attributes };
 	else if (name == HV_X64_REGISTER_IDTR)
 		s.idtr = (struct x86_table){ v->table.limit, v->table.base };
 	else if (name == HV_X64_REGISTER_GDTR)

@@ -102,9 +102,12 @@ static long create_partition(const struct mshv_create_partition *a)
 static long device_ioctl(unsigned long req, void *arg)
 {
 	switch (req) {
-	case MSHV_CREATE_PARTITION: return create_partition(arg);
-	case MSHV_ROOT_HVCALL: return soft_hvcall(NULL, NULL, arg);
-	default: return -ENOTTY;
+	case MSHV_CREATE_PARTITION:
+		return create_partition(arg);
+	case MSHV_ROOT_HVCALL:
+		return soft_hvcall(NULL, NULL, arg);
+	default:
+		return -ENOTTY;
 	}
 }
 
@@ -114,13 +117,19 @@ static long vp_ioctl(struct soft_vp *vp, unsigned long req, void *arg)
 
 	pthread_mutex_lock(&vp->lock);
 	switch (req) {
-	case MSHV_RUN_VP: r = soft_vp_run(vp, arg); break;
-	case MSHV_ROOT_HVCALL: r = soft_hvcall(vp->p, vp, arg); break;
-	case MSHV_GET_VP_STATE: case MSHV_SET_VP_STATE: {
+	case MSHV_RUN_VP:
+		r = soft_vp_run(vp, arg);
+		break;
+	case MSHV_ROOT_HVCALL:
+		r = soft_hvcall(vp->p, vp, arg);
+		break;
+	case MSHV_GET_VP_STATE:
+	case MSHV_SET_VP_STATE: {
 		struct mshv_get_set_vp_state *s = arg;
 		uint32_t have = s->buf_sz;
 
-		if (s->type >= MSHV_VP_STATE_COUNT || !have || (have & 4095) || !s->buf_ptr || (s->buf_ptr & 4095)) {
+		if (s->type >= MSHV_VP_STATE_COUNT || !have || (have & 4095) || !s->buf_ptr ||
+		    (s->buf_ptr & 4095)) {
 			r = -EINVAL;
 		} else if (s->type != MSHV_VP_STATE_LAPIC) {
 			r = -EOPNOTSUPP;
@@ -134,7 +143,9 @@ static long vp_ioctl(struct soft_vp *vp, unsigned long req, void *arg)
 		}
 		break;
 	}
-	default: r = -ENOTTY; break;
+	default:
+		r = -ENOTTY;
+		break;
 	}
 	pthread_mutex_unlock(&vp->lock);
 	return r;
@@ -146,10 +157,18 @@ static int soft_ioctl(int fd, unsigned long req, void *arg)
 	long r;
 
 	switch (handle_get(fd, &object)) {
-	case HANDLE_DEVICE: r = device_ioctl(req, arg); break;
-	case HANDLE_PARTITION: r = soft_partition_ioctl(object, req, arg); break;
-	case HANDLE_VP: r = vp_ioctl(object, req, arg); break;
-	default: r = -EBADF; break;
+	case HANDLE_DEVICE:
+		r = device_ioctl(req, arg);
+		break;
+	case HANDLE_PARTITION:
+		r = soft_partition_ioctl(object, req, arg);
+		break;
+	case HANDLE_VP:
+		r = vp_ioctl(object, req, arg);
+		break;
+	default:
+		r = -EBADF;
+		break;
 	}
 	return r < 0 ? fail((int)r) : (int)r;
 }

@@ -17,8 +17,15 @@
 #include "vmm/hv/mshv_sys.h"
 #include "vmm/x86/x86.h"
 
-enum { SOFT_VPS = 256, SOFT_REGIONS = 64, SOFT_IRQFDS = 128, SOFT_DOORBELLS = 256, SOFT_GSIS = 4096, SOFT_CPUID_OVERRIDES = 64,
-       SOFT_MSR_INTERCEPTS = 32 };
+enum {
+	SOFT_VPS = 256,
+	SOFT_REGIONS = 64,
+	SOFT_IRQFDS = 128,
+	SOFT_DOORBELLS = 256,
+	SOFT_GSIS = 4096,
+	SOFT_CPUID_OVERRIDES = 64,
+	SOFT_MSR_INTERCEPTS = 32
+};
 #define SOFT_APIC_HZ 200000000ull
 #define SOFT_APIC_GPA 0xfee00000ull
 
@@ -28,14 +35,15 @@ struct soft_partition;
 // ---- lapic.c
 struct soft_lapic {
 	pthread_mutex_t lock;
-	uint32_t id, ldr, dfr, svr, esr, esr_written, lvt[7], icr_low, icr_high, divide, initial; // lvt: cmci timer thermal perf lint0 lint1 error
+	uint32_t id, ldr, dfr, svr, esr, esr_written, lvt[7], icr_low, icr_high, divide,
+		initial; // lvt: cmci timer thermal perf lint0 lint1 error
 	uint32_t irr[8], isr[8], tmr[8];
 	uint8_t tpr;
-	uint64_t base; // IA32_APIC_BASE
-	uint64_t deadline; // TSC
+	uint64_t base;          // IA32_APIC_BASE
+	uint64_t deadline;      // TSC
 	int64_t timer_start_ns; // when the count was set
-	int timer_fd; // owned
-	_Atomic bool pending; // something may be deliverable
+	int timer_fd;           // owned
+	_Atomic bool pending;   // something may be deliverable
 	bool nmi;
 	struct soft_vp *vp;
 };
@@ -50,7 +58,7 @@ int soft_lapic_base_write(struct soft_lapic *l, uint64_t v);
 void soft_lapic_deadline_write(struct soft_lapic *l, uint64_t tsc);
 uint64_t soft_lapic_deadline(struct soft_lapic *l);
 bool soft_lapic_waiting(struct soft_lapic *l);
-int soft_lapic_take(struct soft_lapic *l); // vector or -1; moves it to in-service
+int soft_lapic_take(struct soft_lapic *l);   // vector or -1; moves it to in-service
 void soft_lapic_timer(struct soft_lapic *l); // the timer's descriptor is readable
 void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level);
 void soft_lapic_get(struct soft_lapic *l, struct hv_local_interrupt_controller_state *s);
@@ -87,7 +95,8 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret);
 void soft_vp_free(struct soft_vp *vp);
 int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
 void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread, async-signal-safe
-int soft_vp_get_register(struct soft_vp *vp, uint32_t name, union hv_register_value *v); // HV_STATUS
+int soft_vp_get_register(struct soft_vp *vp, uint32_t name,
+			 union hv_register_value *v); // HV_STATUS
 int soft_vp_set_register(struct soft_vp *vp, uint32_t name, const union hv_register_value *v);
 void soft_vp_interrupted(void);
 
@@ -106,7 +115,7 @@ struct soft_doorbell {
 	uint64_t gpa, match;
 	uint32_t len;
 	bool any;
-	int fd; // owned duplicate
+	int fd;    // owned duplicate
 	int given; // the number the caller knows it by
 };
 struct soft_irqfd {
@@ -154,12 +163,14 @@ struct soft_partition {
 int soft_partition_new(uint64_t flags, struct soft_partition **ret);
 void soft_partition_unref(struct soft_partition *p);
 long soft_partition_ioctl(struct soft_partition *p, unsigned long req, void *arg); // >= 0 or -errno
-long soft_hvcall(struct soft_partition *p, struct soft_vp *vp, struct mshv_root_hvcall *a); // hvcall.c
+long soft_hvcall(struct soft_partition *p, struct soft_vp *vp,
+		 struct mshv_root_hvcall *a); // hvcall.c
 void *soft_ram(struct soft_partition *p, uint64_t gpa, uint64_t len, bool *writable);
 bool soft_doorbell_ring(struct soft_partition *p, uint64_t gpa, unsigned len, uint64_t value);
 // Sends an interrupt as an MSI would. 0 or -EINVAL.
 int soft_msi(struct soft_partition *p, uint32_t address, uint32_t data);
-int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical, uint8_t vector, bool level);
+int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical,
+		   uint8_t vector, bool level);
 // A level interrupt ended: resamplers of its routes are told. True if there was one.
 bool soft_resample(struct soft_partition *p, uint8_t vector);
 int soft_watch(struct soft_partition *p, int fd, uint64_t key); // in the partition's thread

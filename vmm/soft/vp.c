@@ -48,7 +48,8 @@ static void *env_ram(void *arg, uint64_t gpa, bool *writable)
 
 static bool apic_page(const struct soft_vp *vp, uint64_t gpa)
 {
-	return (vp->lapic.base & 3 << 10) == 1 << 11 && (gpa & ~4095ull) == (vp->lapic.base & ~4095ull & 0xfffffffffffull);
+	return (vp->lapic.base & 3 << 10) == 1 << 11 &&
+	       (gpa & ~4095ull) == (vp->lapic.base & ~4095ull & 0xfffffffffffull);
 }
 
 static int env_read(void *arg, uint64_t gpa, void *data, unsigned len)
@@ -59,7 +60,8 @@ static int env_read(void *arg, uint64_t gpa, void *data, unsigned len)
 	if (!apic_page(vp, gpa))
 		return X86_ENV_EXIT;
 	memset(data, 0, len);
-	if ((gpa & 15) + len <= 4 && soft_lapic_read(&vp->lapic, (unsigned)(gpa & 0xfff) >> 4, false, &v) == 0)
+	if ((gpa & 15) + len <= 4 &&
+	    soft_lapic_read(&vp->lapic, (unsigned)(gpa & 0xfff) >> 4, false, &v) == 0)
 		memcpy(data, (uint8_t *)&v + (gpa & 15), len);
 	return 0;
 }
@@ -72,7 +74,8 @@ static int env_write(void *arg, uint64_t gpa, const void *data, unsigned len)
 	memcpy(&v, data, len);
 	if (apic_page(vp, gpa)) {
 		if (!(gpa & 15) && len == 4)
-			(void)soft_lapic_write(&vp->lapic, (unsigned)(gpa & 0xfff) >> 4, false, v); // no #GP for MMIO
+			(void)soft_lapic_write(&vp->lapic, (unsigned)(gpa & 0xfff) >> 4, false,
+					       v); // no #GP for MMIO
 		return 0;
 	}
 	if (soft_doorbell_ring(vp->p, gpa, len, v)) {
@@ -128,7 +131,8 @@ static int env_attention(void *arg)
 	}
 	if (atomic_load(&vp->eoi_pending) && soft_resample(vp->p, vp->eoi_vector))
 		atomic_store(&vp->eoi_pending, false);
-	return atomic_load(&vp->kicked) || atomic_load(&vp->suspended) || atomic_load(&vp->eoi_pending);
+	return atomic_load(&vp->kicked) || atomic_load(&vp->suspended) ||
+	       atomic_load(&vp->eoi_pending);
 }
 
 static int env_interrupt(void *arg)
@@ -252,8 +256,10 @@ static void regs_in(struct soft_vp *vp)
 			if (dirty >> HV_X64_REGISTER_CLASS_XMM & 1)
 				memcpy(s.fxsave + 160 + 16 * i, &r->xmm[i], 16);
 			if (dirty >> HV_X64_REGISTER_CLASS_SEGMENT & 1)
-				s.seg[i] = (struct x86_seg){ r->segment[i].base, r->segment[i].limit, r->segment[i].selector,
-							     r->segment[i].attributes };
+				s.seg[i] =
+					(struct x86_seg){ r->segment[i].base, r->segment[i].limit,
+							  r->segment[i].selector,
+							  r->segment[i].attributes };
 		}
 		x86_set_state(vp->cpu, &s);
 	}
@@ -265,8 +271,9 @@ static void regs_in(struct soft_vp *vp)
 		x86_set_rip(vp->cpu, r->rip);
 }
 
-static void intercept_header(struct soft_vp *vp, struct hv_message *m, int32_t type, uint8_t payload, const struct x86_state *s,
-			     unsigned insn_len, unsigned access)
+static void intercept_header(struct soft_vp *vp, struct hv_message *m, int32_t type,
+			     uint8_t payload, const struct x86_state *s, unsigned insn_len,
+			     unsigned access)
 {
 	struct hv_x64_intercept_message_header *h = &m->u.intercept;
 
@@ -276,30 +283,36 @@ static void intercept_header(struct soft_vp *vp, struct hv_message *m, int32_t t
 	h->vp_index = vp->index;
 	h->instruction_length = (uint8_t)(insn_len | (s->cr8 & 15) << 4);
 	h->intercept_access_type = (uint8_t)access;
-	h->execution_state = (uint16_t)((s->seg[X86_SS].attributes >> 5 & 3) | (s->cr0 & 1) << 2 | (s->cr0 >> 18 & 1) << 3 |
-					(s->efer >> 10 & 1) << 4 | (uint16_t)s->interrupt_shadow << 12);
+	h->execution_state = (uint16_t)((s->seg[X86_SS].attributes >> 5 & 3) | (s->cr0 & 1) << 2 |
+					(s->cr0 >> 18 & 1) << 3 | (s->efer >> 10 & 1) << 4 |
+					(uint16_t)s->interrupt_shadow << 12);
 	seg_out(&h->cs_segment, &s->seg[X86_CS]);
 	h->rip = s->rip;
 	h->rflags = s->rflags;
 }
 
-static void memory_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex, const struct x86_state *s)
+static void memory_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex,
+			   const struct x86_state *s)
 {
-	unsigned access = ex->access & X86_WRITE ? HV_INTERCEPT_ACCESS_WRITE : ex->access & X86_EXEC ? HV_INTERCEPT_ACCESS_EXECUTE :
-			  HV_INTERCEPT_ACCESS_READ;
+	unsigned access = ex->access & X86_WRITE  ? HV_INTERCEPT_ACCESS_WRITE
+			  : ex->access & X86_EXEC ? HV_INTERCEPT_ACCESS_EXECUTE
+						  : HV_INTERCEPT_ACCESS_READ;
 	bool writable;
 	bool ram = soft_ram(vp->p, ex->gpa & ~4095ull, 4096, &writable) != NULL;
 
 	// Memory that is there but not writable is a permission intercept; what is not there an unmapped one.
-	intercept_header(vp, m, ram ? HVMSG_GPA_INTERCEPT : HVMSG_UNMAPPED_GPA, sizeof(m->u.memory), s, 0, access);
+	intercept_header(vp, m, ram ? HVMSG_GPA_INTERCEPT : HVMSG_UNMAPPED_GPA, sizeof(m->u.memory),
+			 s, 0, access);
 	m->u.memory.instruction_byte_count = ex->insn_bytes;
-	m->u.memory.memory_access_info = HV_MEMORY_ACCESS_GVA_VALID | HV_MEMORY_ACCESS_GVA_GPA_VALID;
+	m->u.memory.memory_access_info =
+		HV_MEMORY_ACCESS_GVA_VALID | HV_MEMORY_ACCESS_GVA_GPA_VALID;
 	m->u.memory.guest_virtual_address = ex->gva;
 	m->u.memory.guest_physical_address = ex->gpa;
 	memcpy(m->u.memory.instruction_bytes, ex->insn, ex->insn_bytes);
 }
 
-static void io_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex, const struct x86_state *s)
+static void io_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex,
+		       const struct x86_state *s)
 {
 	intercept_header(vp, m, HVMSG_X64_IO_PORT_INTERCEPT, sizeof(m->u.io), s, ex->insn_len,
 			 ex->is_write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
@@ -322,7 +335,8 @@ static void halt_wait(struct soft_vp *vp)
 	uint64_t n;
 
 	atomic_store(&vp->waiting, true);
-	while (!soft_lapic_waiting(&vp->lapic) && !vp->lapic.nmi && !atomic_load(&vp->kicked) && !atomic_load(&vp->eoi_pending)) {
+	while (!soft_lapic_waiting(&vp->lapic) && !vp->lapic.nmi && !atomic_load(&vp->kicked) &&
+	       !atomic_load(&vp->eoi_pending)) {
 		if (poll(&pfd, 1, -1) > 0)
 			(void)read(vp->wake_fd, &n, sizeof(n)); // only to empty it
 	}
@@ -330,7 +344,8 @@ static void halt_wait(struct soft_vp *vp)
 }
 
 // False: run on. True: *m or -EINTR is the result.
-static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv_message *m, int *ret)
+static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv_message *m,
+			int *ret)
 {
 	struct x86_state s;
 
@@ -339,16 +354,23 @@ static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv
 		halt_wait(vp);
 		return false; // attention is looked at first thing
 	}
-	if (ex->reason == X86_EXIT_ATTENTION && (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))) {
+	if (ex->reason == X86_EXIT_ATTENTION &&
+	    (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))) {
 		*ret = -EINTR;
 		return true;
 	}
 	x86_get_state(vp->cpu, &s);
 	regs_out(vp, &s);
 	switch (ex->reason) {
-	case X86_EXIT_MMIO: memory_message(vp, m, ex, &s); break;
-	case X86_EXIT_IO: io_message(vp, m, ex, &s); break;
-	case X86_EXIT_HLT: intercept_header(vp, m, HVMSG_X64_HALT, sizeof(m->u.intercept), &s, 1, 0); break;
+	case X86_EXIT_MMIO:
+		memory_message(vp, m, ex, &s);
+		break;
+	case X86_EXIT_IO:
+		io_message(vp, m, ex, &s);
+		break;
+	case X86_EXIT_HLT:
+		intercept_header(vp, m, HVMSG_X64_HALT, sizeof(m->u.intercept), &s, 1, 0);
+		break;
 	case X86_EXIT_ATTENTION: // a level interrupt ended
 		memset(m, 0, sizeof(*m));
 		m->header.message_type = HVMSG_X64_APIC_EOI;
@@ -358,7 +380,8 @@ static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv
 		atomic_store(&vp->eoi_pending, false);
 		break;
 	case X86_EXIT_TRIPLE_FAULT:
-		intercept_header(vp, m, HVMSG_UNRECOVERABLE_EXCEPTION, sizeof(m->u.intercept), &s, 0, 0);
+		intercept_header(vp, m, HVMSG_UNRECOVERABLE_EXCEPTION, sizeof(m->u.intercept), &s,
+				 0, 0);
 		break;
 	default:
 		memset(m, 0, sizeof(*m));

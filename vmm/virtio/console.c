@@ -41,7 +41,8 @@ static void console_kick(struct virtio_dev *d, unsigned q)
 		queue_kicks_off(tx);
 		while (queue_pop(tx, &chain) == 1) {
 			if (c->out_fd >= 0)
-				(void)writev(c->out_fd, chain.iov, (int)chain.n_out); // what it does not take is lost
+				(void)writev(c->out_fd, chain.iov,
+					     (int)chain.n_out); // what it does not take is lost
 			queue_push(tx, chain.head, 0);
 		}
 	} while (queue_kicks_on(tx));
@@ -64,7 +65,8 @@ static const struct virtio_dev_ops console_ops = {
 	.free = console_free,
 };
 
-int virtio_console_new(const struct dev_host *host, int out_fd, struct virtio_dev **ret, struct err *e)
+int virtio_console_new(const struct dev_host *host, int out_fd, struct virtio_dev **ret,
+		       struct err *e)
 {
 	struct console *c = calloc(1, sizeof(*c));
 

@@ -23,7 +23,8 @@ struct virtio_dev_ops {
 	unsigned n_queues;
 	uint16_t queue_size[VIRTIO_QUEUES_MAX];
 	bool external; // queues are served by another process: it gets the kick eventfds and the interrupt line
-	void (*config_read)(struct virtio_dev *d, uint64_t off, void *data, unsigned len); // NULL: no configuration
+	void (*config_read)(struct virtio_dev *d, uint64_t off, void *data,
+			    unsigned len); // NULL: no configuration
 	// DRIVER_OK: queues are up (for an external device their addresses are in d->queue). -errno: the device needs a reset.
 	int (*activate)(struct virtio_dev *d);
 	void (*reset)(struct virtio_dev *d);
@@ -36,7 +37,7 @@ struct virtio_dev {
 	const struct virtio_dev_ops *ops;
 	struct dev_host host;
 	pthread_mutex_t lock; // guards the device and its transport
-	uint64_t features; // negotiated
+	uint64_t features;    // negotiated
 	struct queue queue[VIRTIO_QUEUES_MAX];
 	int kick_fd[VIRTIO_QUEUES_MAX]; // the transport's
 	struct irq_line irq;
@@ -52,6 +53,7 @@ static inline void virtio_dev_notify(struct virtio_dev *d, unsigned queue)
 		d->notify(d);
 }
 
-void virtio_dev_init(struct virtio_dev *d, const struct virtio_dev_ops *ops, const struct dev_host *host);
+void virtio_dev_init(struct virtio_dev *d, const struct virtio_dev_ops *ops,
+		     const struct dev_host *host);
 
 #endif

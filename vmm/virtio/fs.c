@@ -48,22 +48,29 @@ static int send_memory(struct fs_dev *f, struct err *e)
 	m.p.mem.nregions = n;
 	m.h.size = (uint32_t)(8 + n * sizeof(m.p.mem.regions[0]));
 	for (unsigned i = 0; i < n; i++) {
-		m.p.mem.regions[i] = (struct vhost_user_region){ r[i].gpa, r[i].len, (uintptr_t)r[i].hva, r[i].fd_offset };
+		m.p.mem.regions[i] =
+			(struct vhost_user_region){ r[i].gpa, r[i].len, (uintptr_t)r[i].hva,
+						    r[i].fd_offset };
 		m.fds[m.nfds++] = r[i].fd;
 	}
 	return vhost_user_call(f->sock, &m, NULL, e);
 }
 
-static int set_state(struct fs_dev *f, enum vhost_user_request req, uint32_t index, uint32_t num, struct err *e)
+static int set_state(struct fs_dev *f, enum vhost_user_request req, uint32_t index, uint32_t num,
+		     struct err *e)
 {
-	struct vhost_user_msg m = { .h = { .request = req, .size = 8 }, .p = { .state = { index, num } } };
+	struct vhost_user_msg m = { .h = { .request = req, .size = 8 },
+				    .p = { .state = { index, num } } };
 
 	return vhost_user_call(f->sock, &m, NULL, e);
 }
 
-static int set_fd(struct fs_dev *f, enum vhost_user_request req, uint32_t index, int fd, struct err *e)
+static int set_fd(struct fs_dev *f, enum vhost_user_request req, uint32_t index, int fd,
+		  struct err *e)
 {
-	struct vhost_user_msg m = { .h = { .request = req, .size = 8 }, .p = { .u64 = index }, .fds = { fd }, .nfds = 1 };
+	struct vhost_user_msg m = {
+		.h = { .request = req, .size = 8 }, .p = { .u64 = index }, .fds = { fd }, .nfds = 1
+	};
 
 	return vhost_user_call(f->sock, &m, NULL, e);
 }
@@ -71,10 +78,13 @@ static int set_fd(struct fs_dev *f, enum vhost_user_request req, uint32_t index,
 static int send_queue(struct fs_dev *f, unsigned i, struct err *e)
 {
 	const struct queue *q = &f->dev.queue[i];
-	struct vhost_user_msg m = { .h = { .request = VHOST_USER_SET_VRING_ADDR, .size = sizeof(m.p.addr) } };
+	struct vhost_user_msg m = { .h = { .request = VHOST_USER_SET_VRING_ADDR,
+					   .size = sizeof(m.p.addr) } };
 	int r;
 
-	m.p.addr = (struct vhost_user_vring_addr){ .index = i, .desc = (uintptr_t)q->desc, .used = (uintptr_t)q->used,
+	m.p.addr = (struct vhost_user_vring_addr){ .index = i,
+						   .desc = (uintptr_t)q->desc,
+						   .used = (uintptr_t)q->used,
 						   .avail = (uintptr_t)q->avail };
 	r = set_state(f, VHOST_USER_SET_VRING_NUM, i, q->size, e);
 	r = r < 0 ? r : vhost_user_call(f->sock, &m, NULL, e);
@@ -88,7 +98,8 @@ static int fs_activate(struct virtio_dev *d)
 {
 	struct fs_dev *f = (struct fs_dev *)d;
 	struct err e;
-	int r = vhost_user_call_u64(f->sock, VHOST_USER_SET_FEATURES, d->features | VHOST_USER_F_PROTOCOL_FEATURES, NULL, &e);
+	int r = vhost_user_call_u64(f->sock, VHOST_USER_SET_FEATURES,
+				    d->features | VHOST_USER_F_PROTOCOL_FEATURES, NULL, &e);
 
 	for (unsigned i = 0; i < FS_QUEUES && r == 0; i++)
 		if (d->queue[i].ready)
@@ -106,7 +117,9 @@ static void fs_reset(struct virtio_dev *d)
 	uint64_t base;
 
 	for (unsigned i = 0; f->active && i < FS_QUEUES; i++) {
-		struct vhost_user_msg m = { .h = { .request = VHOST_USER_GET_VRING_BASE, .size = 8 }, .p = { .state = { i, 0 } } };
+		struct vhost_user_msg m = { .h = { .request = VHOST_USER_GET_VRING_BASE,
+						   .size = 8 },
+					    .p = { .state = { i, 0 } } };
 
 		if (d->queue[i].ready && vhost_user_call(f->sock, &m, &base, &e) < 0) {
 			log_error("fs: %s", e.msg);
@@ -151,7 +164,8 @@ static const struct virtio_dev_ops fs_ops = {
 	.free = fs_free,
 };
 
-int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd, struct virtio_dev **ret, struct err *e)
+int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd,
+		  struct virtio_dev **ret, struct err *e)
 {
 	struct fs_dev *f = calloc(1, sizeof(*f));
 	uint64_t features = 0, protocol = 0;
@@ -168,11 +182,16 @@ int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd, st
 	}
 	memcpy(f->config.tag, tag, strlen(tag));
 	r = vhost_user_call_u64(vhost_fd, VHOST_USER_GET_FEATURES, 0, &features, e);
-	r = r < 0 ? r : vhost_user_call_u64(vhost_fd, VHOST_USER_GET_PROTOCOL_FEATURES, 0, &protocol, e);
-	if (r == 0 && (!(features & VHOST_USER_F_PROTOCOL_FEATURES) || !(protocol & VHOST_USER_PROTOCOL_F_REPLY_ACK)))
+	r = r < 0 ? r
+		  : vhost_user_call_u64(vhost_fd, VHOST_USER_GET_PROTOCOL_FEATURES, 0, &protocol,
+					e);
+	if (r == 0 && (!(features & VHOST_USER_F_PROTOCOL_FEATURES) ||
+		       !(protocol & VHOST_USER_PROTOCOL_F_REPLY_ACK)))
 		r = err_set(e, EPROTO, "fs: the back end lacks REPLY_ACK");
 	if (r == 0) { // acknowledged only from the next message on
-		struct vhost_user_msg m = { .h = { .request = VHOST_USER_SET_PROTOCOL_FEATURES, .flags = VHOST_USER_VERSION, .size = 8 },
+		struct vhost_user_msg m = { .h = { .request = VHOST_USER_SET_PROTOCOL_FEATURES,
+						   .flags = VHOST_USER_VERSION,
+						   .size = 8 },
 					    .p = { .u64 = VHOST_USER_PROTOCOL_F_REPLY_ACK } };
 
 		r = vhost_user_send(vhost_fd, &m);
@@ -181,7 +200,9 @@ int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd, st
 		r = r < 0 ? r : vhost_user_send(vhost_fd, &m);
 		r = r < 0 ? err_errno(e, -r, "fs: vhost-user") : send_memory(f, e);
 	}
-	r = r < 0 ? r : loop_add_fd(host->loop, "fs back end", vhost_fd, EPOLLRDHUP, fs_gone, f, &f->source, e);
+	r = r < 0 ? r
+		  : loop_add_fd(host->loop, "fs back end", vhost_fd, EPOLLRDHUP, fs_gone, f,
+				&f->source, e);
 	if (r < 0) {
 		free(f);
 		return r;

@@ -18,16 +18,41 @@
 // needs CONFIG_VIRTIO_MMIO
 
 enum {
-	REG_MAGIC = 0x000, REG_VERSION = 0x004, REG_DEVICE_ID = 0x008, REG_VENDOR_ID = 0x00c, REG_DEVICE_FEATURES = 0x010,
-	REG_DEVICE_FEATURES_SEL = 0x014, REG_DRIVER_FEATURES = 0x020, REG_DRIVER_FEATURES_SEL = 0x024, REG_QUEUE_SEL = 0x030,
-	REG_QUEUE_NUM_MAX = 0x034, REG_QUEUE_NUM = 0x038, REG_QUEUE_READY = 0x044, REG_QUEUE_NOTIFY = 0x050,
-	REG_INTERRUPT_STATUS = 0x060, REG_INTERRUPT_ACK = 0x064, REG_STATUS = 0x070, REG_QUEUE_DESC_LOW = 0x080,
-	REG_QUEUE_DESC_HIGH = 0x084, REG_QUEUE_DRIVER_LOW = 0x090, REG_QUEUE_DRIVER_HIGH = 0x094, REG_QUEUE_DEVICE_LOW = 0x0a0,
-	REG_QUEUE_DEVICE_HIGH = 0x0a4, REG_SHM_LEN_LOW = 0x0b0, REG_SHM_BASE_HIGH = 0x0bc, REG_CONFIG_GENERATION = 0x0fc,
+	REG_MAGIC = 0x000,
+	REG_VERSION = 0x004,
+	REG_DEVICE_ID = 0x008,
+	REG_VENDOR_ID = 0x00c,
+	REG_DEVICE_FEATURES = 0x010,
+	REG_DEVICE_FEATURES_SEL = 0x014,
+	REG_DRIVER_FEATURES = 0x020,
+	REG_DRIVER_FEATURES_SEL = 0x024,
+	REG_QUEUE_SEL = 0x030,
+	REG_QUEUE_NUM_MAX = 0x034,
+	REG_QUEUE_NUM = 0x038,
+	REG_QUEUE_READY = 0x044,
+	REG_QUEUE_NOTIFY = 0x050,
+	REG_INTERRUPT_STATUS = 0x060,
+	REG_INTERRUPT_ACK = 0x064,
+	REG_STATUS = 0x070,
+	REG_QUEUE_DESC_LOW = 0x080,
+	REG_QUEUE_DESC_HIGH = 0x084,
+	REG_QUEUE_DRIVER_LOW = 0x090,
+	REG_QUEUE_DRIVER_HIGH = 0x094,
+	REG_QUEUE_DEVICE_LOW = 0x0a0,
+	REG_QUEUE_DEVICE_HIGH = 0x0a4,
+	REG_SHM_LEN_LOW = 0x0b0,
+	REG_SHM_BASE_HIGH = 0x0bc,
+	REG_CONFIG_GENERATION = 0x0fc,
 	REG_CONFIG = 0x100,
 };
-enum { STATUS_ACKNOWLEDGE = 1, STATUS_DRIVER = 2, STATUS_DRIVER_OK = 4, STATUS_FEATURES_OK = 8, STATUS_NEEDS_RESET = 64,
-       STATUS_FAILED = 128 };
+enum {
+	STATUS_ACKNOWLEDGE = 1,
+	STATUS_DRIVER = 2,
+	STATUS_DRIVER_OK = 4,
+	STATUS_FEATURES_OK = 8,
+	STATUS_NEEDS_RESET = 64,
+	STATUS_FAILED = 128
+};
 enum { INTERRUPT_USED = 1, INTERRUPT_CONFIG = 2 };
 
 struct kick {
@@ -53,7 +78,8 @@ struct virtio_mmio {
 	struct log_limit limit;
 };
 
-void virtio_dev_init(struct virtio_dev *d, const struct virtio_dev_ops *ops, const struct dev_host *host)
+void virtio_dev_init(struct virtio_dev *d, const struct virtio_dev_ops *ops,
+		     const struct dev_host *host)
 {
 	d->ops = ops;
 	d->host = *host;
@@ -70,7 +96,8 @@ void virtio_dev_free(struct virtio_dev *dev)
 
 static uint64_t offered(const struct virtio_mmio *t)
 {
-	return t->dev->ops->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
+	return t->dev->ops->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
+	       VIRTIO_F_INDIRECT_DESC;
 }
 
 static void raise_irq(struct virtio_mmio *t, uint32_t why)
@@ -100,7 +127,8 @@ static void kick_locked(struct virtio_mmio *t, unsigned q)
 {
 	struct virtio_dev *d = t->dev;
 
-	if (!(t->state.status & STATUS_DRIVER_OK) || (t->state.status & STATUS_NEEDS_RESET) || !d->ops->kick)
+	if (!(t->state.status & STATUS_DRIVER_OK) || (t->state.status & STATUS_NEEDS_RESET) ||
+	    !d->ops->kick)
 		return;
 	d->ops->kick(d, q);
 	if (d->queue[q].broken)
@@ -139,8 +167,9 @@ static void activate_locked(struct virtio_mmio *t)
 	for (unsigned i = 0; i < d->ops->n_queues && r == 0; i++) {
 		if (!t->state.queue[i].ready)
 			continue;
-		r = queue_start(&d->queue[i], d->host.mem, (uint16_t)t->state.queue[i].num, t->state.queue[i].desc,
-				t->state.queue[i].driver, t->state.queue[i].device, d->features);
+		r = queue_start(&d->queue[i], d->host.mem, (uint16_t)t->state.queue[i].num,
+				t->state.queue[i].desc, t->state.queue[i].driver,
+				t->state.queue[i].device, d->features);
 	}
 	if (r == 0)
 		r = d->ops->activate(d);
@@ -161,7 +190,8 @@ static void status_write(struct virtio_mmio *t, uint32_t v)
 	}
 	v &= 0xff;
 	if ((v & STATUS_FEATURES_OK) && !(was & STATUS_FEATURES_OK) &&
-	    ((t->state.driver_features & ~offered(t)) || !(t->state.driver_features & VIRTIO_F_VERSION_1)))
+	    ((t->state.driver_features & ~offered(t)) ||
+	     !(t->state.driver_features & VIRTIO_F_VERSION_1)))
 		v &= ~(uint32_t)STATUS_FEATURES_OK; // the driver reads it back and gives up
 	t->state.status = v | (was & STATUS_NEEDS_RESET);
 	if ((v & STATUS_DRIVER_OK) && !(was & STATUS_DRIVER_OK)) {
@@ -188,38 +218,66 @@ static void queue_write(struct virtio_mmio *t, uint64_t off, uint32_t v)
 		if (v && v <= t->dev->ops->queue_size[q] && !(v & (v - 1)))
 			t->state.queue[q].num = v;
 		break;
-	case REG_QUEUE_READY: t->state.queue[q].ready = v & 1; break;
-	case REG_QUEUE_DESC_LOW: case REG_QUEUE_DESC_HIGH: half(&t->state.queue[q].desc, v, off & 4); break;
-	case REG_QUEUE_DRIVER_LOW: case REG_QUEUE_DRIVER_HIGH: half(&t->state.queue[q].driver, v, off & 4); break;
-	default: half(&t->state.queue[q].device, v, off & 4); break;
+	case REG_QUEUE_READY:
+		t->state.queue[q].ready = v & 1;
+		break;
+	case REG_QUEUE_DESC_LOW:
+	case REG_QUEUE_DESC_HIGH:
+		half(&t->state.queue[q].desc, v, off & 4);
+		break;
+	case REG_QUEUE_DRIVER_LOW:
+	case REG_QUEUE_DRIVER_HIGH:
+		half(&t->state.queue[q].driver, v, off & 4);
+		break;
+	default:
+		half(&t->state.queue[q].device, v, off & 4);
+		break;
 	}
 }
 
 static void reg_write(struct virtio_mmio *t, uint64_t off, uint32_t v)
 {
 	switch (off) {
-	case REG_DEVICE_FEATURES_SEL: t->state.device_sel = v; break;
-	case REG_DRIVER_FEATURES_SEL: t->state.driver_sel = v; break;
+	case REG_DEVICE_FEATURES_SEL:
+		t->state.device_sel = v;
+		break;
+	case REG_DRIVER_FEATURES_SEL:
+		t->state.driver_sel = v;
+		break;
 	case REG_DRIVER_FEATURES:
 		if (t->state.driver_sel < 2 && !(t->state.status & STATUS_FEATURES_OK))
 			half(&t->state.driver_features, v, t->state.driver_sel == 1);
 		break;
-	case REG_QUEUE_SEL: t->state.queue_sel = v; break;
+	case REG_QUEUE_SEL:
+		t->state.queue_sel = v;
+		break;
 	case REG_QUEUE_NOTIFY:
 		if (v < t->dev->ops->n_queues) {
 			uint64_t one = 1;
 
 			// Only where there is no doorbell: to the loop all the same.
-			(void)write(t->dev->kick_fd[v], &one, sizeof(one)); // an eventfd takes a one
+			(void)write(t->dev->kick_fd[v], &one,
+				    sizeof(one)); // an eventfd takes a one
 		}
 		break;
-	case REG_INTERRUPT_ACK: t->state.interrupt &= ~v; break;
-	case REG_STATUS: status_write(t, v); break;
-	case REG_QUEUE_NUM: case REG_QUEUE_READY: case REG_QUEUE_DESC_LOW: case REG_QUEUE_DESC_HIGH: case REG_QUEUE_DRIVER_LOW:
-	case REG_QUEUE_DRIVER_HIGH: case REG_QUEUE_DEVICE_LOW: case REG_QUEUE_DEVICE_HIGH:
+	case REG_INTERRUPT_ACK:
+		t->state.interrupt &= ~v;
+		break;
+	case REG_STATUS:
+		status_write(t, v);
+		break;
+	case REG_QUEUE_NUM:
+	case REG_QUEUE_READY:
+	case REG_QUEUE_DESC_LOW:
+	case REG_QUEUE_DESC_HIGH:
+	case REG_QUEUE_DRIVER_LOW:
+	case REG_QUEUE_DRIVER_HIGH:
+	case REG_QUEUE_DEVICE_LOW:
+	case REG_QUEUE_DEVICE_HIGH:
 		queue_write(t, off, v);
 		break;
-	default: break;
+	default:
+		break;
 	}
 }
 
@@ -236,18 +294,31 @@ static uint32_t reg_read(const struct virtio_mmio *t, uint64_t off)
 	uint32_t q = t->state.queue_sel;
 
 	switch (off) {
-	case REG_MAGIC: return 0x74726976; // "virt"
-	case REG_VERSION: return 2;
-	case REG_DEVICE_ID: return t->dev->ops->id;
-	case REG_VENDOR_ID: return 0x4b4c5542; // "BULK"
+	case REG_MAGIC:
+		return 0x74726976; // "virt"
+	case REG_VERSION:
+		return 2;
+	case REG_DEVICE_ID:
+		return t->dev->ops->id;
+	case REG_VENDOR_ID:
+		return 0x4b4c5542; // "BULK"
 	case REG_DEVICE_FEATURES:
-		return t->state.device_sel < 2 ? (uint32_t)(offered(t) >> (t->state.device_sel * 32)) : 0;
-	case REG_QUEUE_NUM_MAX: return q < t->dev->ops->n_queues ? t->dev->ops->queue_size[q] : 0;
-	case REG_QUEUE_READY: return q < t->dev->ops->n_queues ? t->state.queue[q].ready : 0;
-	case REG_INTERRUPT_STATUS: return interrupt_status(t);
-	case REG_STATUS: return t->state.status;
-	case REG_CONFIG_GENERATION: return 0; // no device here changes its configuration
-	default: return off >= REG_SHM_LEN_LOW && off <= REG_SHM_BASE_HIGH ? 0xffffffff : 0; // no shared memory
+		return t->state.device_sel < 2
+			       ? (uint32_t)(offered(t) >> (t->state.device_sel * 32))
+			       : 0;
+	case REG_QUEUE_NUM_MAX:
+		return q < t->dev->ops->n_queues ? t->dev->ops->queue_size[q] : 0;
+	case REG_QUEUE_READY:
+		return q < t->dev->ops->n_queues ? t->state.queue[q].ready : 0;
+	case REG_INTERRUPT_STATUS:
+		return interrupt_status(t);
+	case REG_STATUS:
+		return t->state.status;
+	case REG_CONFIG_GENERATION:
+		return 0; // no device here changes its configuration
+	default:
+		return off >= REG_SHM_LEN_LOW && off <= REG_SHM_BASE_HIGH ? 0xffffffff
+									  : 0; // no shared memory
 	}
 }
 
@@ -280,7 +351,9 @@ static void mmio_write(void *dev, uint64_t off, const void *data, unsigned len)
 	pthread_mutex_unlock(&t->dev->lock);
 }
 
-static const struct bus_ops mmio_bus_ops = { .name = "virtio-mmio", .read = mmio_read, .write = mmio_write };
+static const struct bus_ops mmio_bus_ops = { .name = "virtio-mmio",
+					     .read = mmio_read,
+					     .write = mmio_write };
 
 static int queue_fds(struct virtio_mmio *t, struct err *e)
 {
@@ -293,19 +366,22 @@ static int queue_fds(struct virtio_mmio *t, struct err *e)
 			return err_errno(e, errno, "eventfd");
 		t->kick[i] = (struct kick){ .t = t, .queue = i };
 		if (!d->ops->external) {
-			r = loop_add_fd(d->host.loop, d->ops->name, d->kick_fd[i], EPOLLIN, on_kick, &t->kick[i], &t->kick[i].source, e);
+			r = loop_add_fd(d->host.loop, d->ops->name, d->kick_fd[i], EPOLLIN, on_kick,
+					&t->kick[i], &t->kick[i].source, e);
 			if (r < 0)
 				return r;
 		}
-		r = d->host.doorbell(d->host.arg, t->base + REG_QUEUE_NOTIFY, 4, i, d->kick_fd[i], true, e);
+		r = d->host.doorbell(d->host.arg, t->base + REG_QUEUE_NOTIFY, 4, i, d->kick_fd[i],
+				     true, e);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base, struct irq_line irq,
-		    struct virtio_dev *dev, struct virtio_mmio **ret, struct err *e)
+int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base,
+		    struct irq_line irq, struct virtio_dev *dev, struct virtio_mmio **ret,
+		    struct err *e)
 {
 	struct virtio_mmio *t = calloc(1, sizeof(*t));
 	int r;

@@ -6,7 +6,13 @@
 
 #include "vmm/mem/mem.h"
 
-enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4, AVAIL_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
+enum {
+	DESC_NEXT = 1,
+	DESC_WRITE = 2,
+	DESC_INDIRECT = 4,
+	AVAIL_NO_INTERRUPT = 1,
+	USED_NO_NOTIFY = 1
+};
 
 // All little-endian, as this machine is (virtio 1.2, 2.7.5 to 2.7.8).
 struct ring_desc {
@@ -26,20 +32,28 @@ struct ring_used {
 	} ring[]; // then avail_event
 };
 
-int queue_start(struct queue *q, const struct mem *mem, uint16_t size, uint64_t desc_gpa, uint64_t avail_gpa,
-		uint64_t used_gpa, uint64_t features)
+int queue_start(struct queue *q, const struct mem *mem, uint16_t size, uint64_t desc_gpa,
+		uint64_t avail_gpa, uint64_t used_gpa, uint64_t features)
 {
 	void *desc, *avail, *used;
 
-	if (!size || size > QUEUE_SIZE_MAX || (size & (size - 1)) || (desc_gpa & 15) || (avail_gpa & 1) || (used_gpa & 3))
+	if (!size || size > QUEUE_SIZE_MAX || (size & (size - 1)) || (desc_gpa & 15) ||
+	    (avail_gpa & 1) || (used_gpa & 3))
 		return -EINVAL;
 	desc = mem_slice(mem, desc_gpa, 16u * size);
 	avail = mem_slice(mem, avail_gpa, 6u + 2u * size);
 	used = mem_slice(mem, used_gpa, 6u + 8u * size);
 	if (!desc || !avail || !used)
 		return -EFAULT;
-	*q = (struct queue){ .size = size, .ready = true, .desc_gpa = desc_gpa, .avail_gpa = avail_gpa, .used_gpa = used_gpa,
-			     .mem = mem, .desc = desc, .avail = avail, .used = used };
+	*q = (struct queue){ .size = size,
+			     .ready = true,
+			     .desc_gpa = desc_gpa,
+			     .avail_gpa = avail_gpa,
+			     .used_gpa = used_gpa,
+			     .mem = mem,
+			     .desc = desc,
+			     .avail = avail,
+			     .used = used };
 	q->event_idx = features & VIRTIO_F_EVENT_IDX;
 	q->indirect = features & VIRTIO_F_INDIRECT_DESC;
 	return 0;
@@ -98,8 +112,8 @@ static int add_buffer(struct queue *q, struct queue_chain *c, const struct ring_
 	return 0;
 }
 
-static int walk(struct queue *q, struct queue_chain *c, const struct ring_desc *table, unsigned size, unsigned at,
-		bool nested)
+static int walk(struct queue *q, struct queue_chain *c, const struct ring_desc *table,
+		unsigned size, unsigned at, bool nested)
 {
 	for (unsigned seen = 0; seen < size; seen++) {
 		struct ring_desc d;
@@ -110,8 +124,8 @@ static int walk(struct queue *q, struct queue_chain *c, const struct ring_desc *
 		if (d.flags & DESC_INDIRECT) {
 			const struct ring_desc *inner;
 
-			if (nested || !q->indirect || (d.flags & DESC_NEXT) || d.len == 0 || d.len % sizeof(d) ||
-			    d.len / sizeof(d) > QUEUE_SIZE_MAX)
+			if (nested || !q->indirect || (d.flags & DESC_NEXT) || d.len == 0 ||
+			    d.len % sizeof(d) || d.len / sizeof(d) > QUEUE_SIZE_MAX)
 				return -1;
 			inner = mem_slice(q->mem, d.addr, d.len);
 			return inner ? walk(q, c, inner, d.len / sizeof(d), 0, true) : -1;
@@ -180,7 +194,8 @@ bool queue_needs_notify(struct queue *q)
 
 		return (uint16_t)(now - event - 1) < (uint16_t)(now - was);
 	}
-	return !(__atomic_load_n(&((const struct ring_avail *)q->avail)->flags, __ATOMIC_RELAXED) & AVAIL_NO_INTERRUPT);
+	return !(__atomic_load_n(&((const struct ring_avail *)q->avail)->flags, __ATOMIC_RELAXED) &
+		 AVAIL_NO_INTERRUPT);
 }
 
 bool queue_kicks_on(struct queue *q)

@@ -25,7 +25,7 @@ struct queue {
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	uint16_t last_avail, used_idx;
 	uint16_t signalled; // used_idx when the driver was last looked at for a notification
-	bool broken; // the guest broke the rules: nothing more is taken until reset
+	bool broken;        // the guest broke the rules: nothing more is taken until reset
 	const struct mem *mem;
 	void *desc, *avail, *used; // host addresses, checked for the whole ring
 };
@@ -39,8 +39,8 @@ struct queue_chain {
 };
 
 // Looks the rings up in mem (borrowed). size: power of two up to QUEUE_SIZE_MAX. -EINVAL, or -EFAULT if a ring is not RAM.
-int queue_start(struct queue *q, const struct mem *mem, uint16_t size, uint64_t desc_gpa, uint64_t avail_gpa,
-		uint64_t used_gpa, uint64_t features);
+int queue_start(struct queue *q, const struct mem *mem, uint16_t size, uint64_t desc_gpa,
+		uint64_t avail_gpa, uint64_t used_gpa, uint64_t features);
 void queue_stop(struct queue *q);
 
 // Takes the next chain. 1 = one was taken, 0 = none is there, -EPROTO = the guest broke the rules (q->broken is set).

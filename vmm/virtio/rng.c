@@ -36,7 +36,8 @@ static void rng_kick(struct virtio_dev *d, unsigned index)
 			size_t len = c.in_bytes < sizeof(buf) ? c.in_bytes : sizeof(buf);
 			ssize_t n = len ? getrandom(buf, len, 0) : 0;
 
-			queue_push(q, c.head, n > 0 ? (uint32_t)queue_copy_in(&c, 0, buf, (size_t)n) : 0);
+			queue_push(q, c.head,
+				   n > 0 ? (uint32_t)queue_copy_in(&c, 0, buf, (size_t)n) : 0);
 		}
 	} while (queue_kicks_on(q));
 	virtio_dev_notify(d, index);

@@ -74,25 +74,31 @@ int vhost_user_call(int sock, struct vhost_user_msg *msg, uint64_t *reply_u64, s
 		r = poll(&p, 1, REPLY_DEADLINE_MS);
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
-		return err_set(e, ETIMEDOUT, "vhost-user request %u: no answer within %d ms", msg->h.request, REPLY_DEADLINE_MS);
+		return err_set(e, ETIMEDOUT, "vhost-user request %u: no answer within %d ms",
+			       msg->h.request, REPLY_DEADLINE_MS);
 	r = vhost_user_recv(sock, &reply);
 	if (r <= 0)
-		return err_set(e, r ? -r : EPIPE, "vhost-user request %u: the back end has gone", msg->h.request);
+		return err_set(e, r ? -r : EPIPE, "vhost-user request %u: the back end has gone",
+			       msg->h.request);
 	(void)drop_fds(&reply, 0); // answers carry none
 	if (reply.h.request != msg->h.request || !(reply.h.flags & VHOST_USER_REPLY))
-		return err_set(e, EPROTO, "vhost-user request %u: unexpected answer", msg->h.request);
+		return err_set(e, EPROTO, "vhost-user request %u: unexpected answer",
+			       msg->h.request);
 	if (reply_u64) {
 		*reply_u64 = reply.p.u64;
 		return 0;
 	}
 	if (reply.h.size != 8 || reply.p.u64 != 0)
-		return err_set(e, EPROTO, "vhost-user request %u: refused by the back end", msg->h.request);
+		return err_set(e, EPROTO, "vhost-user request %u: refused by the back end",
+			       msg->h.request);
 	return 0;
 }
 
-int vhost_user_call_u64(int sock, enum vhost_user_request req, uint64_t v, uint64_t *reply_u64, struct err *e)
+int vhost_user_call_u64(int sock, enum vhost_user_request req, uint64_t v, uint64_t *reply_u64,
+			struct err *e)
 {
-	struct vhost_user_msg m = { .h = { .request = req, .size = reply_u64 ? 0 : 8 }, .p = { .u64 = v } };
+	struct vhost_user_msg m = { .h = { .request = req, .size = reply_u64 ? 0 : 8 },
+				    .p = { .u64 = v } };
 
 	return vhost_user_call(sock, &m, reply_u64, e);
 }

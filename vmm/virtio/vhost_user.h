@@ -78,6 +78,7 @@ int vhost_user_recv(int sock, struct vhost_user_msg *ret_msg);
 // Front end: sends a request and waits (with a deadline of 5 s) for its answer, or with REPLY_ACK for the acknowledgement.
 // *reply_u64 may be NULL.
 int vhost_user_call(int sock, struct vhost_user_msg *msg, uint64_t *reply_u64, struct err *e);
-int vhost_user_call_u64(int sock, enum vhost_user_request req, uint64_t v, uint64_t *reply_u64, struct err *e);
+int vhost_user_call_u64(int sock, enum vhost_user_request req, uint64_t v, uint64_t *reply_u64,
+			struct err *e);
 
 #endif

@@ -10,7 +10,9 @@
 struct err;
 struct virtio_mmio;
 
-enum { VIRTIO_MMIO_BYTES = 0x1000 }; // one page of bus per device, so that a doorbell never shares a page
+enum {
+	VIRTIO_MMIO_BYTES = 0x1000
+}; // one page of bus per device, so that a doorbell never shares a page
 
 // A device type: one file each (console.c, rng.c, vsock.c, fs.c), a row in devices.c.
 struct virtio_dev_ops; // virtio/device.h
@@ -18,7 +20,8 @@ struct virtio_dev;
 
 // Constructors. Descriptors in the arguments are borrowed unless said otherwise and must outlive the device.
 // console: out_fd gets the guest's log (rate-limited by the caller's pipe; -1 discards). No input.
-int virtio_console_new(const struct dev_host *host, int out_fd, struct virtio_dev **ret, struct err *e);
+int virtio_console_new(const struct dev_host *host, int out_fd, struct virtio_dev **ret,
+		       struct err *e);
 // rng: bounded reads from getrandom(2).
 int virtio_rng_new(const struct dev_host *host, struct virtio_dev **ret, struct err *e);
 // vsock: guest_cid >= 3. listen_fd: a listening AF_UNIX stream socket; a connection says "CONNECT <port>\n", gets
@@ -27,12 +30,14 @@ int virtio_rng_new(const struct dev_host *host, struct virtio_dev **ret, struct 
 int virtio_vsock_new(const struct dev_host *host, uint64_t guest_cid, int listen_fd, int dir_fd,
 		     struct virtio_dev **ret, struct err *e);
 // fs: front end only. vhost_fd: connected vhost-user socket of bulkhead-fs, which serves the queues. tag <= 36 bytes.
-int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd, struct virtio_dev **ret, struct err *e);
+int virtio_fs_new(const struct dev_host *host, const char *tag, int vhost_fd,
+		  struct virtio_dev **ret, struct err *e);
 void virtio_dev_free(struct virtio_dev *dev);
 
 // Puts dev behind virtio-mmio registers at gpa base. dev is owned by the transport from here on.
-int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base, struct irq_line irq,
-		    struct virtio_dev *dev, struct virtio_mmio **ret, struct err *e);
+int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base,
+		    struct irq_line irq, struct virtio_dev *dev, struct virtio_mmio **ret,
+		    struct err *e);
 void virtio_mmio_free(struct virtio_mmio *t);
 
 #endif

@@ -27,9 +27,23 @@
 
 enum { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_QUEUES };
 enum { TYPE_STREAM = 1 };
-enum { OP_REQUEST = 1, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT_UPDATE, OP_CREDIT_REQUEST };
+enum {
+	OP_REQUEST = 1,
+	OP_RESPONSE,
+	OP_RST,
+	OP_SHUTDOWN,
+	OP_RW,
+	OP_CREDIT_UPDATE,
+	OP_CREDIT_REQUEST
+};
 enum { SHUT_NO_RECEIVE = 1, SHUT_NO_SEND = 2 };
-enum { CONNS_MAX = 1024, BUF_ALLOC = 256 << 10, LINE_MAX_BYTES = 32, HOST_CID = 2, RESETS_MAX = 64 };
+enum {
+	CONNS_MAX = 1024,
+	BUF_ALLOC = 256 << 10,
+	LINE_MAX_BYTES = 32,
+	HOST_CID = 2,
+	RESETS_MAX = 64
+};
 
 struct packet {
 	uint64_t src_cid, dst_cid;
@@ -40,7 +54,7 @@ struct packet {
 _Static_assert(sizeof(struct packet) == 44, "struct virtio_vsock_hdr");
 
 enum conn_state {
-	CONN_LINE, // host side: "CONNECT <port>\n" is being read
+	CONN_LINE,      // host side: "CONNECT <port>\n" is being read
 	CONN_REQUESTED, // the guest has been asked
 	CONN_OPEN,
 };
@@ -53,10 +67,10 @@ struct conn {
 	struct loop_source *source;
 	uint32_t events; // what the loop watches for
 	uint32_t host_port, guest_port;
-	uint32_t fwd_cnt, fwd_told; // bytes the socket took; as the guest knows it
+	uint32_t fwd_cnt, fwd_told;          // bytes the socket took; as the guest knows it
 	uint32_t peer_alloc, peer_fwd, sent; // the guest's credit; bytes sent to it
-	uint32_t send; // bit per op that has to be sent
-	uint32_t shut_flags; // of OP_SHUTDOWN to be sent
+	uint32_t send;                       // bit per op that has to be sent
+	uint32_t shut_flags;                 // of OP_SHUTDOWN to be sent
 	bool guest_no_send, guest_no_receive, host_eof, readable;
 	uint8_t *out; // bytes from the guest that the socket has not taken: a ring of BUF_ALLOC
 	uint32_t out_at, out_len;
@@ -148,7 +162,8 @@ static bool conn_flush(struct conn *c)
 		c->fwd_cnt += (uint32_t)n;
 	}
 	if (c->guest_no_send)
-		(void)shutdown(c->fd, SHUT_WR); // fails if the other side has gone, which is as good
+		(void)shutdown(c->fd,
+			       SHUT_WR); // fails if the other side has gone, which is as good
 	return true;
 }
 
@@ -170,7 +185,8 @@ static bool conn_data(struct conn *c, const struct queue_chain *chain, uint32_t 
 		}
 		part = chain->iov[i].iov_len - skip;
 		part = part < len - done ? part : len - done;
-		n = send(c->fd, (uint8_t *)chain->iov[i].iov_base + skip, part, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(c->fd, (uint8_t *)chain->iov[i].iov_base + skip, part,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return false;
 		if (n > 0) {
@@ -193,7 +209,8 @@ static bool conn_data(struct conn *c, const struct queue_chain *chain, uint32_t 
 		uint32_t at = (c->out_at + c->out_len) % BUF_ALLOC, part = BUF_ALLOC - at;
 
 		part = part < len - done ? part : (uint32_t)(len - done);
-		part = (uint32_t)queue_copy_out(chain, sizeof(struct packet) + done, c->out + at, part);
+		part = (uint32_t)queue_copy_out(chain, sizeof(struct packet) + done, c->out + at,
+						part);
 		if (!part)
 			return false;
 		c->out_len += part;
@@ -205,7 +222,8 @@ static bool conn_data(struct conn *c, const struct queue_chain *chain, uint32_t 
 static struct conn *conn_find(struct vsock *v, uint32_t host_port, uint32_t guest_port)
 {
 	for (struct conn *c = v->conns; c; c = c->next)
-		if (c->state != CONN_LINE && c->host_port == host_port && c->guest_port == guest_port)
+		if (c->state != CONN_LINE && c->host_port == host_port &&
+		    c->guest_port == guest_port)
 			return c;
 	return NULL;
 }
@@ -224,7 +242,8 @@ static struct conn *conn_new(struct vsock *v, int fd, enum conn_state state)
 	*c = (struct conn){ .v = v, .fd = fd, .state = state, .next = v->conns };
 	v->conns = c;
 	v->n_conns++;
-	if (loop_add_fd(v->dev.host.loop, "vsock connection", fd, 0, on_conn, c, &c->source, NULL) < 0) {
+	if (loop_add_fd(v->dev.host.loop, "vsock connection", fd, 0, on_conn, c, &c->source, NULL) <
+	    0) {
 		conn_free(c);
 		return NULL;
 	}
@@ -302,11 +321,13 @@ static void on_conn(void *arg, uint32_t events)
 		ok = !(events & (EPOLLHUP | EPOLLERR)); // the host has lost interest
 	} else {
 		if (events & EPOLLOUT)
-			ok = conn_flush(c) && !(c->guest_no_receive && c->guest_no_send && !c->out_len);
+			ok = conn_flush(c) &&
+			     !(c->guest_no_receive && c->guest_no_send && !c->out_len);
 		if (ok && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
 			c->readable = true;
 			// With nothing watched for, a hang-up would be told over and over.
-			if ((events & (EPOLLHUP | EPOLLERR)) && (c->host_eof || c->guest_no_receive))
+			if ((events & (EPOLLHUP | EPOLLERR)) &&
+			    (c->host_eof || c->guest_no_receive))
 				ok = false;
 		}
 	}
@@ -343,17 +364,24 @@ static int host_connect(struct vsock *v, uint32_t port)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -1;
-	(void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/vsock.sock_%u", v->dir_fd, port); // fits
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/vsock.sock_%u", v->dir_fd,
+		       port); // fits
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return -1;
 	return take_fd(&fd);
 }
 
 // ---- packets to the guest
-static void header(const struct vsock *v, struct packet *p, uint32_t host_port, uint32_t guest_port, uint16_t op)
+static void header(const struct vsock *v, struct packet *p, uint32_t host_port, uint32_t guest_port,
+		   uint16_t op)
 {
-	*p = (struct packet){ .src_cid = HOST_CID, .dst_cid = v->cid, .src_port = host_port, .dst_port = guest_port,
-			      .type = TYPE_STREAM, .op = op, .buf_alloc = BUF_ALLOC };
+	*p = (struct packet){ .src_cid = HOST_CID,
+			      .dst_cid = v->cid,
+			      .src_port = host_port,
+			      .dst_port = guest_port,
+			      .type = TYPE_STREAM,
+			      .op = op,
+			      .buf_alloc = BUF_ALLOC };
 }
 
 // True if a receive buffer was there and has been used.
@@ -534,7 +562,8 @@ static void guest_packet(struct vsock *v, const struct packet *p, const struct q
 	struct conn *c;
 	bool ok = true;
 
-	if (p->src_cid != v->cid || p->dst_cid != HOST_CID || p->len > chain->out_bytes - sizeof(*p))
+	if (p->src_cid != v->cid || p->dst_cid != HOST_CID ||
+	    p->len > chain->out_bytes - sizeof(*p))
 		return; /* guest: not ours, or a lie */
 	c = conn_find(v, p->dst_port, p->src_port);
 	if (p->type != TYPE_STREAM || (!c && p->op != OP_REQUEST)) {
@@ -549,15 +578,26 @@ static void guest_packet(struct vsock *v, const struct packet *p, const struct q
 	c->peer_alloc = p->buf_alloc;
 	c->peer_fwd = p->fwd_cnt;
 	switch (p->op) {
-	case OP_RESPONSE: ok = guest_response(c); break;
+	case OP_RESPONSE:
+		ok = guest_response(c);
+		break;
 	case OP_RST:
 		conn_free(c);
 		return;
-	case OP_SHUTDOWN: ok = guest_shutdown(c, p->flags); break;
-	case OP_RW: ok = c->state == CONN_OPEN && conn_data(c, chain, p->len); break;
-	case OP_CREDIT_UPDATE: break;
-	case OP_CREDIT_REQUEST: c->send |= 1 << OP_CREDIT_UPDATE; break;
-	default: ok = false; break;
+	case OP_SHUTDOWN:
+		ok = guest_shutdown(c, p->flags);
+		break;
+	case OP_RW:
+		ok = c->state == CONN_OPEN && conn_data(c, chain, p->len);
+		break;
+	case OP_CREDIT_UPDATE:
+		break;
+	case OP_CREDIT_REQUEST:
+		c->send |= 1 << OP_CREDIT_UPDATE;
+		break;
+	default:
+		ok = false;
+		break;
 	}
 	if (!ok)
 		conn_reset(c);
@@ -577,7 +617,8 @@ static void vsock_kick(struct virtio_dev *d, unsigned index)
 			while (queue_pop(q, &chain) == 1) {
 				struct packet p;
 
-				if (queue_copy_out(&chain, 0, &p, sizeof(p)) == sizeof(p)) /* guest: read once */
+				if (queue_copy_out(&chain, 0, &p, sizeof(p)) ==
+				    sizeof(p)) /* guest: read once */
 					guest_packet(v, &p, &chain);
 				queue_push(q, chain.head, 0);
 			}
@@ -640,7 +681,8 @@ int virtio_vsock_new(const struct dev_host *host, uint64_t guest_cid, int listen
 	int r;
 
 	if (guest_cid < 3 || guest_cid >= UINT32_MAX)
-		return err_set(e, EINVAL, "vsock cid %llu: expected 3 to %u", (unsigned long long)guest_cid, UINT32_MAX - 1);
+		return err_set(e, EINVAL, "vsock cid %llu: expected 3 to %u",
+			       (unsigned long long)guest_cid, UINT32_MAX - 1);
 	v = calloc(1, sizeof(*v));
 	if (!v)
 		return err_errno(e, ENOMEM, "vsock");
@@ -650,7 +692,9 @@ int virtio_vsock_new(const struct dev_host *host, uint64_t guest_cid, int listen
 	v->dir_fd = dir_fd;
 	v->next_port = 1u << 30;
 	r = fcntl(listen_fd, F_SETFL, O_NONBLOCK) < 0 ? err_errno(e, errno, "vsock listener") : 0;
-	r = r < 0 ? r : loop_add_fd(host->loop, "vsock listener", listen_fd, EPOLLIN, on_listen, v, &v->listen_source, e);
+	r = r < 0 ? r
+		  : loop_add_fd(host->loop, "vsock listener", listen_fd, EPOLLIN, on_listen, v,
+				&v->listen_source, e);
 	if (r < 0) {
 		free(v);
 		return r;

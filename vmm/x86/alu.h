@@ -10,17 +10,17 @@
 #define CF_IN "btw $8, %w[in]\n\t"
 
 // Read-modify-write of a memory operand: p is the place, tmp stands in where there is none (device, page crossing).
-#define RMW_BEGIN(bits)                                                                            \
-	uint64_t va = op_ea(cpu, op);                                                              \
-	uint##bits##_t tmp = 0;                                                                    \
-	u##bits##u *p = rmw##bits(cpu, op, va);                                                    \
-	bool whole = p != NULL;                                                                    \
-	if (unlikely(!whole)) {                                                                    \
-		tmp = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8);                          \
-		p = (u##bits##u *)&tmp;                                                            \
+#define RMW_BEGIN(bits)                                                   \
+	uint64_t va = op_ea(cpu, op);                                     \
+	uint##bits##_t tmp = 0;                                           \
+	u##bits##u *p = rmw##bits(cpu, op, va);                           \
+	bool whole = p != NULL;                                           \
+	if (unlikely(!whole)) {                                           \
+		tmp = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8); \
+		p = (u##bits##u *)&tmp;                                   \
 	}
-#define RMW_END(bits)                                                                              \
-	if (unlikely(!whole))                                                                      \
+#define RMW_END(bits)         \
+	if (unlikely(!whole)) \
 		x86_st_slow(cpu, op, va, bits / 8, tmp);
 
 // Per size: suffix, register constraint, register access from op->reg and op->rm.

@@ -17,7 +17,7 @@ enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, P
 struct code_page {
 	uint64_t gpa;
 	uint32_t lines; // bit per 128 bytes that holds code
-	uint32_t sum; // of those lines
+	uint32_t sum;   // of those lines
 	struct x86_block *blocks;
 	struct code_page *next;
 };
@@ -39,12 +39,15 @@ static unsigned block_hash(uint64_t gpa, uint32_t mode)
 
 int x86_code_init(struct x86_cpu *cpu)
 {
-	struct x86_code *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct x86_code *c =
+		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	c->scratch = calloc(1, sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op));
+	c->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	c->scratch =
+		calloc(1, sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op));
 	cpu->code = c;
 	if (c->arena == MAP_FAILED || !c->scratch)
 		return -ENOMEM; // x86_code_done frees
@@ -135,7 +138,8 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 {
 	struct code_page *p = page_find(cpu->code, gpa);
-	unsigned first = (unsigned)(gpa & 0xfff) >> 7, last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
+	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
+		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 
 	if (!p)
 		return;
@@ -155,18 +159,21 @@ void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host)
 }
 
 // The code page of gpa with the given byte range marked; NULL when the store is full.
-static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned len, const uint8_t *host_page)
+static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned len,
+				   const uint8_t *host_page)
 {
 	struct x86_code *c = cpu->code;
 	struct code_page *p = page_find(c, gpa);
-	unsigned first = (unsigned)(gpa & 0xfff) >> 7, last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
+	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
+		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 	uint32_t before;
 
 	if (!p) {
 		if (c->n_pages == PAGES_MAX)
 			return NULL;
 		p = &c->page_store[c->n_pages++];
-		*p = (struct code_page){ .gpa = gpa & PAGE_MASK_, .next = c->pages[(gpa >> 12) & (PAGE_HASH - 1)] };
+		*p = (struct code_page){ .gpa = gpa & PAGE_MASK_,
+					 .next = c->pages[(gpa >> 12) & (PAGE_HASH - 1)] };
 		c->pages[(gpa >> 12) & (PAGE_HASH - 1)] = p;
 	}
 	before = p->lines;
@@ -196,7 +203,8 @@ static uint64_t fetch_page(struct x86_cpu *cpu, uint64_t va, const uint8_t **ret
 	}
 	if ((cpu->mode & MODE_LONG) && !va_canonical(va))
 		x86_raise(cpu, NULL, EXC_GP, 0);
-	if (x86_walk(cpu, page, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0), true, &gpa, &flags, &x)) {
+	if (x86_walk(cpu, page, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0), true, &gpa,
+		     &flags, &x)) {
 		x.cr2 = va;
 		x86_raise_pf(cpu, NULL, &x);
 	}
@@ -258,7 +266,8 @@ OPH(op_fall_one)
 // 67-prefixed and 32-bit addresses are computed by an operation of their own, which leaves the address in a register.
 OPH(op_ea32)
 {
-	uint64_t a = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) + (uint64_t)(int64_t)op->disp;
+	uint64_t a = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
+		     (uint64_t)(int64_t)op->disp;
 
 	cpu->gpr[X86_REG_EA] = (uint32_t)a;
 	NEXT;
@@ -266,7 +275,8 @@ OPH(op_ea32)
 
 OPH(op_ea16)
 {
-	uint64_t a = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) + (uint64_t)(int64_t)op->disp;
+	uint64_t a = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
+		     (uint64_t)(int64_t)op->disp;
 
 	cpu->gpr[X86_REG_EA] = (uint16_t)a;
 	NEXT;
@@ -296,8 +306,9 @@ static uint8_t seg_of(const struct x86_insn *in)
 }
 
 // Fills the operations of one instruction. Returns how many.
-static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_op *op, unsigned off, unsigned idx,
-		     uint32_t mode, uint64_t gpa, bool *ends, bool *no_fall)
+static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_op *op,
+		     unsigned off, unsigned idx, uint32_t mode, uint64_t gpa, bool *ends,
+		     bool *no_fall)
 {
 	unsigned n = 1;
 	bool moffs = in->map == 0 && in->opcode >= 0xa0 && in->opcode <= 0xa3;
@@ -317,7 +328,8 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 		op[i].rm = in->rm;
 	}
 	for (unsigned i = 0; i < 2 && in->base == X86_REG_BVA; i++)
-		op[i].disp = (int32_t)(in->disp + (int)off + in->len); // RIP-relative: from the block's start
+		op[i].disp = (int32_t)(in->disp + (int)off +
+				       in->len); // RIP-relative: from the block's start
 	b.op = op;
 	if (moffs || (in->has_modrm && in->mod != 3 && in->addrsize != 8)) {
 		op[0].fn = moffs ? op_moffs : in->addrsize == 4 ? op_ea32 : op_ea16;
@@ -339,28 +351,31 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 	return n;
 }
 
-static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint32_t mode, bool no_fall)
+static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint32_t mode,
+		   bool no_fall)
 {
 	unsigned to = (unsigned)(b->gpa & 0xfff) + b->bytes;
 
 	b->ops[0] = (struct x86_op){ .fn = op_enter, .imm = (uintptr_t)b, .aux = b->insns };
 	if (!no_fall) {
 		*op = (struct x86_op){ .disp = b->bytes, .off = b->bytes, .idx = b->insns };
-		op->fn = mode & MODE_ONE ? op_fall_one : to < 4096 && !b->crosses ? op_fall : op_fall_far;
+		op->fn = mode & MODE_ONE            ? op_fall_one
+			 : to < 4096 && !b->crosses ? op_fall
+						    : op_fall_far;
 		n_ops++;
 	}
 	(void)n_ops;
 }
 
 struct fetch {
-	const uint8_t *host; // page of the block
+	const uint8_t *host;  // page of the block
 	const uint8_t *host2; // next page, once needed
 	uint64_t va, gpa, gpa2;
 };
 
 // Decodes one instruction at offset off of the block, fetching from a second page if need be. As x86_decode.
-static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsigned bits, bool first, struct x86_insn *in,
-			bool *crosses)
+static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsigned bits,
+			bool first, struct x86_insn *in, bool *crosses)
 {
 	unsigned at = (unsigned)(f->va & 0xfff) + off, room = at < 4096 ? 4096 - at : 0;
 	uint8_t buf[16];
@@ -383,7 +398,8 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
-	unsigned bits = mode_bits(cpu, mode), off = 0, n = 1, max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
+	unsigned bits = mode_bits(cpu, mode), off = 0, n = 1,
+		 max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
 	size_t worst = sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op);
 	bool ends = false, no_fall = false, crosses = false;
 	struct x86_block *b;
@@ -399,7 +415,9 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 		if (r == 1 && b->insns)
 			break; // the next instruction goes on in the next page: a block of its own
 		if (r) {
-			b->ops[n] = (struct x86_op){ .fn = x86_op_ud, .off = (uint16_t)off, .idx = b->insns };
+			b->ops[n] = (struct x86_op){ .fn = x86_op_ud,
+						     .off = (uint16_t)off,
+						     .idx = b->insns };
 			n++;
 			b->insns++;
 			off++;
@@ -424,10 +442,12 @@ static void block_insert(struct x86_cpu *cpu, struct x86_block *b, const struct 
 {
 	struct x86_code *c = cpu->code;
 	unsigned h = block_hash(b->gpa, b->mode), in_page = 4096 - (unsigned)(b->gpa & 0xfff);
-	struct code_page *p = page_mark(cpu, b->gpa, b->bytes < in_page ? b->bytes : in_page, f->host);
+	struct code_page *p =
+		page_mark(cpu, b->gpa, b->bytes < in_page ? b->bytes : in_page, f->host);
 
 	if (b->crosses)
-		(void)page_mark(cpu, b->gpa2, b->bytes - in_page, f->host2); // room was checked for two
+		(void)page_mark(cpu, b->gpa2, b->bytes - in_page,
+				f->host2); // room was checked for two
 	b->page_next = p->blocks;
 	p->blocks = b;
 	b->hash_next = c->hash[h];
@@ -440,7 +460,8 @@ static bool crossing_valid(struct x86_cpu *cpu, struct x86_block *b, uint64_t va
 {
 	const uint8_t *host2;
 
-	return fetch_page(cpu, (va & PAGE_MASK_) + 4096, &host2) == b->gpa2 && x86_code_in_page(cpu, b->gpa2);
+	return fetch_page(cpu, (va & PAGE_MASK_) + 4096, &host2) == b->gpa2 &&
+	       x86_code_in_page(cpu, b->gpa2);
 }
 
 struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
@@ -456,7 +477,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 	f.gpa = fetch_page(cpu, f.va, &f.host);
 	gpa = f.gpa | (f.va & 0xfff);
 	for (b = c->hash[block_hash(gpa, mode)]; b; b = b->hash_next)
-		if (b->gpa == gpa && b->mode == mode && (!b->crosses || crossing_valid(cpu, b, f.va)))
+		if (b->gpa == gpa && b->mode == mode &&
+		    (!b->crosses || crossing_valid(cpu, b, f.va)))
 			break;
 	if (!b) {
 		size_t used = c->used;
@@ -472,7 +494,9 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 		((struct x86_op *)(uintptr_t)from)->link = b;
 	if (cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
 		j = jump_slot(cpu, f.va);
-		*j = (struct x86_jump_entry){ .va = f.va, .key = cpu->jkey[f.va >> 63], .block = b };
+		*j = (struct x86_jump_entry){ .va = f.va,
+					      .key = cpu->jkey[f.va >> 63],
+					      .block = b };
 	}
 	return b;
 }
@@ -481,7 +505,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 struct x86_block *x86_block_from_bytes(struct x86_cpu *cpu)
 {
 	struct x86_block *b = cpu->code->scratch;
-	unsigned bits = mode_bits(cpu, cpu->mode), count = cpu->step_count > 15 ? 15 : cpu->step_count;
+	unsigned bits = mode_bits(cpu, cpu->mode),
+		 count = cpu->step_count > 15 ? 15 : cpu->step_count;
 	bool ends = false, no_fall = false;
 	uint8_t bytes[15];
 	struct x86_insn in;

@@ -34,8 +34,8 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) u64u;
 
 enum {
 	X86_REG_ZERO = 16, // always 0: "no base", "no index"
-	X86_REG_BVA = 17, // VA of the block's start
-	X86_REG_EA = 18, // an address that a preparing operation computed
+	X86_REG_BVA = 17,  // VA of the block's start
+	X86_REG_EA = 18,   // an address that a preparing operation computed
 	X86_REG_COUNT = 20,
 };
 
@@ -43,15 +43,44 @@ enum {
 enum { CC_OF = 1, CC_CF = 0x100, CC_PF = 0x400, CC_AF = 0x1000, CC_ZF = 0x4000, CC_SF = 0x8000 };
 
 enum {
-	F_CF = 1u << 0, F_PF = 1u << 2, F_AF = 1u << 4, F_ZF = 1u << 6, F_SF = 1u << 7, F_TF = 1u << 8,
-	F_IF = 1u << 9, F_DF = 1u << 10, F_OF = 1u << 11, F_IOPL = 3u << 12, F_NT = 1u << 14, F_RF = 1u << 16,
-	F_VM = 1u << 17, F_AC = 1u << 18, F_VIF = 1u << 19, F_VIP = 1u << 20, F_ID = 1u << 21,
+	F_CF = 1u << 0,
+	F_PF = 1u << 2,
+	F_AF = 1u << 4,
+	F_ZF = 1u << 6,
+	F_SF = 1u << 7,
+	F_TF = 1u << 8,
+	F_IF = 1u << 9,
+	F_DF = 1u << 10,
+	F_OF = 1u << 11,
+	F_IOPL = 3u << 12,
+	F_NT = 1u << 14,
+	F_RF = 1u << 16,
+	F_VM = 1u << 17,
+	F_AC = 1u << 18,
+	F_VIF = 1u << 19,
+	F_VIP = 1u << 20,
+	F_ID = 1u << 21,
 	F_ARITH = F_CF | F_PF | F_AF | F_ZF | F_SF | F_OF,
 };
 
 enum {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
-	EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_XM = 19,
+	EXC_DE = 0,
+	EXC_DB = 1,
+	EXC_NMI = 2,
+	EXC_BP = 3,
+	EXC_OF = 4,
+	EXC_BR = 5,
+	EXC_UD = 6,
+	EXC_NM = 7,
+	EXC_DF = 8,
+	EXC_TS = 10,
+	EXC_NP = 11,
+	EXC_SS = 12,
+	EXC_GP = 13,
+	EXC_PF = 14,
+	EXC_MF = 16,
+	EXC_AC = 17,
+	EXC_XM = 19,
 };
 
 #define CR0_PE (1ull << 0)
@@ -79,11 +108,11 @@ enum {
 
 // Block key: what of the processor's mode the decoded code depends on.
 enum {
-	MODE_USER = 1, // CPL 3
-	MODE_LONG = 2, // 64-bit code segment
-	MODE_ONE = 4, // a block of one instruction (shadow, single step)
-	MODE_NOFPU = 8, // CR0.EM or CR0.TS: SIMD and x87 raise
-	MODE_FPX = 16, // MXCSR has unmasked exceptions
+	MODE_USER = 1,   // CPL 3
+	MODE_LONG = 2,   // 64-bit code segment
+	MODE_ONE = 4,    // a block of one instruction (shadow, single step)
+	MODE_NOFPU = 8,  // CR0.EM or CR0.TS: SIMD and x87 raise
+	MODE_FPX = 16,   // MXCSR has unmasked exceptions
 	MODE_NOSSE = 32, // CR4.OSFXSR is clear
 };
 
@@ -97,9 +126,10 @@ struct x86_op {
 		struct x86_block *link; // direct jump within the page, once known
 		const void *ptr;
 	};
-	int32_t disp; // of the address; of a direct jump: target minus bva
+	int32_t disp;                    // of the address; of a direct jump: target minus bva
 	uint8_t base, index, scale, seg; // address; seg indexes cpu->sbase
-	uint8_t reg, rm; // register numbers (8-bit forms: byte offsets into gpr); rm unused with memory
+	uint8_t reg,
+		rm;  // register numbers (8-bit forms: byte offsets into gpr); rm unused with memory
 	uint8_t len; // bytes of the instruction
 	uint8_t idx; // instruction's number in the block
 	uint16_t off; // offset of its first byte in the block
@@ -121,8 +151,8 @@ struct x86_block {
 
 struct x86_tlb_entry {
 	uint64_t tag_r, tag_w; // page VA, or 1 (never equal to a page VA)
-	uint64_t addend; // host address minus VA
-	uint64_t flags; // TLB_*
+	uint64_t addend;       // host address minus VA
+	uint64_t flags;        // TLB_*
 };
 enum { TLB_GLOBAL = 1, TLB_LARGE = 2 };
 enum { TLB_ENTRIES = 1024, TLB_MASK = TLB_ENTRIES - 1 };
@@ -170,13 +200,13 @@ struct x86_cpu {
 	uint16_t cc;
 	_Atomic uint32_t attn;
 	uint64_t icount;
-	struct x86_block *block; // running
+	struct x86_block *block;   // running
 	struct x86_tlb_entry *tlb; // of the current privilege
-	uint64_t jkey[2]; // by VA bit 63: generation << 8 | mode
+	uint64_t jkey[2];          // by VA bit 63: generation << 8 | mode
 	struct x86_jump_entry *jump;
 	uint64_t sbase[8]; // segment bases by op->seg: 0 = none (0), 1 + X86_ES ... 1 + X86_GS
-	uint64_t rip; // valid outside blocks
-	uint64_t rflags; // without the arithmetic flags (those are in cc)
+	uint64_t rip;      // valid outside blocks
+	uint64_t rflags;   // without the arithmetic flags (those are in cc)
 	struct x86_fx fx;
 
 	const struct x86_env *env;
@@ -197,7 +227,7 @@ struct x86_cpu {
 	jmp_buf unwind;
 	struct x86_exit *exit;
 	struct x86_exception exc; // being raised
-	int delivering; // vector being delivered, or -1
+	int delivering;           // vector being delivered, or -1
 	const uint8_t *step_bytes;
 	unsigned step_count;
 	struct x86_tlb_entry *tlbs[2]; // supervisor, user
@@ -217,17 +247,18 @@ enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
 #endif
 #endif
 
-#define OPH(name)                                                                                  \
-	static const struct x86_op *name(struct x86_cpu *cpu __attribute__((unused)), const struct x86_op *op)
+#define OPH(name)                                                                     \
+	static const struct x86_op *name(struct x86_cpu *cpu __attribute__((unused)), \
+					 const struct x86_op *op)
 #ifdef X86_LOOP_DISPATCH
 #define X86_GO(cpu, o) return (o)
 #else
 #define X86_GO(cpu, o) return (o)->fn((cpu), (o))
 #endif
-#define NEXT                                                                                       \
-	do {                                                                                       \
-		const struct x86_op *next_ = op + 1;                                               \
-		X86_GO(cpu, next_);                                                                \
+#define NEXT                                         \
+	do {                                         \
+		const struct x86_op *next_ = op + 1; \
+		X86_GO(cpu, next_);                  \
 	} while (0)
 
 static inline uint64_t op_rip(const struct x86_cpu *cpu, const struct x86_op *op)
@@ -243,75 +274,82 @@ static inline uint64_t op_next_rip(const struct x86_cpu *cpu, const struct x86_o
 }
 
 // Leaves the block after this instruction: x86_run looks at RIP, mode and events anew.
-#define LEAVE_AT(va)                                                                               \
-	do {                                                                                       \
-		cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);                        \
-		cpu->rip = (va);                                                                   \
-		return NULL;                                                                       \
+#define LEAVE_AT(va)                                                        \
+	do {                                                                \
+		cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx); \
+		cpu->rip = (va);                                            \
+		return NULL;                                                \
 	} while (0)
 #define LEAVE LEAVE_AT(op_next_rip(cpu, op))
 
 static inline uint64_t op_ea(const struct x86_cpu *cpu, const struct x86_op *op)
 {
-	return cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) + (uint64_t)(int64_t)op->disp +
-	       cpu->sbase[op->seg];
+	return cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
+	       (uint64_t)(int64_t)op->disp + cpu->sbase[op->seg];
 }
 
 // ---- raising (run.c). op gives RIP; they do not return.
-_Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector, uint32_t error);
+_Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector,
+			 uint32_t error);
 _Noreturn void x86_raise_noerr(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector);
-_Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op, const struct x86_exception *x);
+_Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op,
+			    const struct x86_exception *x);
 _Noreturn void x86_leave(struct x86_cpu *cpu, const struct x86_op *op, enum x86_exit_reason reason);
 #define UD() x86_raise_noerr(cpu, op, EXC_UD)
 #define GP0() x86_raise(cpu, op, EXC_GP, 0)
 
 // ---- memory (mmu.c). Slow paths of what is inline below.
 uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size);
-void x86_st_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size, uint64_t v);
+void x86_st_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size,
+		 uint64_t v);
 // Host address for a read-modify-write within one page of RAM without code, or NULL: then load and store by parts
 // (the write permission has been checked).
 void *x86_rmw_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size);
 // Any length up to a page. write_probe checks that a write of len bytes will not fault.
 void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *buf, unsigned len);
-void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf, unsigned len);
+void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
+	       unsigned len);
 void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned len);
 // System structures (descriptor tables, TSS, interrupt stacks of CPL 0): with supervisor rights. 0, or 1 with *x filled.
-int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write, struct x86_exception *x);
+int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
+		   struct x86_exception *x);
 void x86_tlb_flush_all(struct x86_cpu *cpu);
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va);
 void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page);
 // Page walk. access of x86.h. 0 with *ret_gpa, *ret_pte_flags (TLB_*, and writable in bit 8), or 1 with *x.
 enum { WALK_WRITABLE = 0x100, WALK_DIRTY = 0x200 };
-int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa, unsigned *ret_flags,
-	     struct x86_exception *x);
+int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa,
+	     unsigned *ret_flags, struct x86_exception *x);
 // For string instructions: host address of va if [va, va+1) is plain RAM with that access, and how many bytes of the
 // page follow it; NULL otherwise (devices, code pages).
 uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, bool write);
 
-#define X86_LD(bits, bytes)                                                                        \
-	static inline uint##bits##_t ld##bits(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va) \
-	{                                                                                          \
-		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];                 \
-		if (likely(e_->tag_r == ((va + (bytes - 1)) & PAGE_MASK_)))                        \
-			return *(const u##bits##u *)(uintptr_t)(va + e_->addend);                  \
-		return (uint##bits##_t)x86_ld_slow(cpu, op, va, bytes);                            \
-	}                                                                                          \
-	static inline void st##bits(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,     \
-				    uint##bits##_t v)                                              \
-	{                                                                                          \
-		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];                 \
-		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                        \
-			*(u##bits##u *)(uintptr_t)(va + e_->addend) = v;                           \
-		else                                                                               \
-			x86_st_slow(cpu, op, va, bytes, v);                                        \
-	}                                                                                          \
-	static inline u##bits##u *rmw##bits(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va) \
-	{                                                                                          \
-		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];                 \
-		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                        \
-			return (u##bits##u *)(uintptr_t)(va + e_->addend);                         \
-		return x86_rmw_slow(cpu, op, va, bytes);                                           \
+#define X86_LD(bits, bytes)                                                                    \
+	static inline uint##bits##_t ld##bits(struct x86_cpu *cpu, const struct x86_op *op,    \
+					      uint64_t va)                                     \
+	{                                                                                      \
+		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];             \
+		if (likely(e_->tag_r == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
+			return *(const u##bits##u *)(uintptr_t)(va + e_->addend);              \
+		return (uint##bits##_t)x86_ld_slow(cpu, op, va, bytes);                        \
+	}                                                                                      \
+	static inline void st##bits(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, \
+				    uint##bits##_t v)                                          \
+	{                                                                                      \
+		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];             \
+		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
+			*(u##bits##u *)(uintptr_t)(va + e_->addend) = v;                       \
+		else                                                                           \
+			x86_st_slow(cpu, op, va, bytes, v);                                    \
+	}                                                                                      \
+	static inline u##bits##u *rmw##bits(struct x86_cpu *cpu, const struct x86_op *op,      \
+					    uint64_t va)                                       \
+	{                                                                                      \
+		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];             \
+		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
+			return (u##bits##u *)(uintptr_t)(va + e_->addend);                     \
+		return x86_rmw_slow(cpu, op, va, bytes);                                       \
 	}
 typedef uint8_t u8u;
 X86_LD(8, 1)
@@ -320,7 +358,8 @@ X86_LD(32, 4)
 X86_LD(64, 8)
 #undef X86_LD
 
-static inline void ld128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, union x86_xmm *v)
+static inline void ld128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
+			 union x86_xmm *v)
 {
 	const struct x86_tlb_entry *e = &cpu->tlb[(va >> 12) & TLB_MASK];
 
@@ -330,7 +369,8 @@ static inline void ld128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t 
 		x86_read(cpu, op, va, v, 16);
 }
 
-static inline void st128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const union x86_xmm *v)
+static inline void st128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
+			 const union x86_xmm *v)
 {
 	const struct x86_tlb_entry *e = &cpu->tlb[(va >> 12) & TLB_MASK];
 
@@ -347,17 +387,17 @@ static inline struct x86_jump_entry *jump_slot(struct x86_cpu *cpu, uint64_t va)
 	return &cpu->jump[(va ^ (va >> 12)) & (JUMP_ENTRIES - 1)];
 }
 
-#define JUMP_TO(target)                                                                            \
-	do {                                                                                       \
-		uint64_t va_ = (target);                                                           \
-		const struct x86_jump_entry *j_ = jump_slot(cpu, va_);                             \
-		if (likely(j_->va == va_ && j_->key == cpu->jkey[va_ >> 63])) {                    \
-			const struct x86_op *o_ = j_->block->ops;                                  \
-			cpu->gpr[X86_REG_BVA] = va_;                                               \
-			X86_GO(cpu, o_);                                                           \
-		}                                                                                  \
-		cpu->rip = va_;                                                                    \
-		return NULL;                                                                       \
+#define JUMP_TO(target)                                                         \
+	do {                                                                    \
+		uint64_t va_ = (target);                                        \
+		const struct x86_jump_entry *j_ = jump_slot(cpu, va_);          \
+		if (likely(j_->va == va_ && j_->key == cpu->jkey[va_ >> 63])) { \
+			const struct x86_op *o_ = j_->block->ops;               \
+			cpu->gpr[X86_REG_BVA] = va_;                            \
+			X86_GO(cpu, o_);                                        \
+		}                                                               \
+		cpu->rip = va_;                                                 \
+		return NULL;                                                    \
 	} while (0)
 
 // ---- decoding (decode.c): no processor state
@@ -368,13 +408,14 @@ struct x86_insn {
 	uint8_t opcode;
 	uint8_t modrm, mod, reg, rm; // reg, rm with REX bits
 	bool has_modrm, lock, rep, repne, opsize16, addrsize_prefix;
-	uint8_t rex; // 0x40 if present with its bits, 0 if none
-	uint8_t seg; // override: 1 + X86_ES.., 0 none
-	uint8_t opsize; // 2, 4, 8 by prefixes and mode (not the 8-bit forms)
+	uint8_t rex;      // 0x40 if present with its bits, 0 if none
+	uint8_t seg;      // override: 1 + X86_ES.., 0 none
+	uint8_t opsize;   // 2, 4, 8 by prefixes and mode (not the 8-bit forms)
 	uint8_t addrsize; // 2, 4, 8
-	uint8_t mode; // 16, 32, 64
-	uint8_t pfx; // mandatory prefix: 0, 0x66, 0xf3, 0xf2
-	uint8_t base, index, scale; // registers, X86_REG_ZERO if none; base X86_REG_BVA if RIP-relative
+	uint8_t mode;     // 16, 32, 64
+	uint8_t pfx;      // mandatory prefix: 0, 0x66, 0xf3, 0xf2
+	uint8_t base, index,
+		scale; // registers, X86_REG_ZERO if none; base X86_REG_BVA if RIP-relative
 	int32_t disp;
 	uint64_t imm; // sign-extended; second immediate of ENTER, far pointers in imm2
 	uint16_t imm2;
@@ -388,22 +429,22 @@ struct x86_bind {
 	struct x86_cpu *cpu;
 	const struct x86_insn *insn;
 	struct x86_op *op; // handler and operands to fill; off, len, idx are set already
-	bool ends; // the block ends here
-	bool no_fall; // and does not fall through
+	bool ends;         // the block ends here
+	bool no_fall;      // and does not fall through
 	uint32_t mode;
 	uint64_t gpa; // of the block's start
 };
-bool x86_bind_insn(struct x86_bind *b); // bind.c
-bool x86_bind_alu(struct x86_bind *b); // alu.c
-bool x86_bind_shift(struct x86_bind *b); // shift.c
-bool x86_bind_mov(struct x86_bind *b); // mov.c
+bool x86_bind_insn(struct x86_bind *b);   // bind.c
+bool x86_bind_alu(struct x86_bind *b);    // alu.c
+bool x86_bind_shift(struct x86_bind *b);  // shift.c
+bool x86_bind_mov(struct x86_bind *b);    // mov.c
 bool x86_bind_branch(struct x86_bind *b); // branch.c
 bool x86_bind_string(struct x86_bind *b); // string.c
-bool x86_bind_sys(struct x86_bind *b); // sys.c
-bool x86_bind_bits(struct x86_bind *b); // bits.c
-bool x86_bind_simd(struct x86_bind *b); // simd_bind.c: SSE and MMX
-bool x86_bind_x87(struct x86_bind *b); // x87.c
-x86_fn x86_op_ud; // raises #UD
+bool x86_bind_sys(struct x86_bind *b);    // sys.c
+bool x86_bind_bits(struct x86_bind *b);   // bits.c
+bool x86_bind_simd(struct x86_bind *b);   // simd_bind.c: SSE and MMX
+bool x86_bind_x87(struct x86_bind *b);    // x87.c
+x86_fn x86_op_ud;                         // raises #UD
 
 // 8-bit register operand as byte offset into gpr.
 static inline uint8_t reg8_offset(const struct x86_insn *in, unsigned r)
@@ -428,7 +469,8 @@ void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host);
 
 // ---- state helpers
-void x86_update_mode(struct x86_cpu *cpu); // after CS, SS, CR0, CR4, EFER changes, or a new generation
+void x86_update_mode(
+	struct x86_cpu *cpu); // after CS, SS, CR0, CR4, EFER changes, or a new generation
 void x86_update_bases(struct x86_cpu *cpu);
 static inline unsigned cpu_cpl(const struct x86_cpu *cpu)
 {
@@ -451,13 +493,15 @@ void x86_irq_enabled(struct x86_cpu *cpu); // IF went from 0 to 1
 
 // event.c: delivers an exception or interrupt through the IDT; faults during delivery nest to #DF, then triple fault.
 // Returns false on triple fault.
-bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error, bool software, uint64_t return_rip);
+bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error,
+		 bool software, uint64_t return_rip);
 // desc.c: 0 or 1 with *x
 int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x);
 int x86_iret(struct x86_cpu *cpu, unsigned opsize, struct x86_exception *x); // sets cpu->rip
 int x86_far_jump(struct x86_cpu *cpu, uint16_t sel, uint64_t rip, struct x86_exception *x);
 int x86_far_ret(struct x86_cpu *cpu, unsigned opsize, unsigned pop, struct x86_exception *x);
-int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2], bool wide, struct x86_exception *x);
+int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2], bool wide,
+			struct x86_exception *x);
 int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x);
 
 // fpu: the host runs with the guest's MXCSR (exceptions masked) and x87 state while in x86_run.

@@ -4,11 +4,14 @@
 
 static int fault(struct x86_exception *x, unsigned vector, uint16_t selector)
 {
-	*x = (struct x86_exception){ .vector = (uint8_t)vector, .has_error = true, .error = selector & 0xfffcu };
+	*x = (struct x86_exception){ .vector = (uint8_t)vector,
+				     .has_error = true,
+				     .error = selector & 0xfffcu };
 	return 1;
 }
 
-int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2], bool wide, struct x86_exception *x)
+int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2], bool wide,
+			struct x86_exception *x)
 {
 	uint64_t base = cpu->gdtr.base, limit = cpu->gdtr.limit, at = selector & 0xfff8u;
 	unsigned bytes = wide ? 16 : 8;
@@ -76,7 +79,8 @@ int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x8
 	} else {
 		bool code = (type & 0x18) == 0x18, conforming = code && (type & 4);
 
-		if (!(type & 0x10) || (code && !(type & 2)) || (!conforming && (rpl > dpl || cpl > dpl)))
+		if (!(type & 0x10) || (code && !(type & 2)) ||
+		    (!conforming && (rpl > dpl || cpl > dpl)))
 			return fault(x, EXC_GP, selector);
 		if (!(s.attributes & 0x80))
 			return fault(x, EXC_NP, selector);
@@ -112,7 +116,8 @@ int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struc
 	if (seg == X86_TR) {
 		uint8_t type = (uint8_t)(d[0] >> 40) | 2; // busy
 
-		if (x86_sys_access(cpu, cpu->gdtr.base + (selector & 0xfff8u) + 5, &type, 1, true, x))
+		if (x86_sys_access(cpu, cpu->gdtr.base + (selector & 0xfff8u) + 5, &type, 1, true,
+				   x))
 			return 1;
 		s.attributes |= 2;
 	}
@@ -121,8 +126,8 @@ int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struc
 }
 
 // Checks a code segment for a transfer to privilege cpl. 0 with *ret.
-static int code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool ret, struct x86_seg *out,
-			struct x86_exception *x)
+static int code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool ret,
+			struct x86_seg *out, struct x86_exception *x)
 {
 	unsigned dpl, type;
 	uint64_t d[2];
@@ -166,21 +171,23 @@ int x86_far_jump(struct x86_cpu *cpu, uint16_t sel, uint64_t rip, struct x86_exc
 }
 
 // Stack segment for a return to an outer or the same privilege.
-static int return_stack(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool long_mode, struct x86_seg *out,
-			struct x86_exception *x)
+static int return_stack(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool long_mode,
+			struct x86_seg *out, struct x86_exception *x)
 {
 	uint64_t d[2];
 
 	if (!(sel & 0xfffc)) {
 		if (!long_mode || cpl == 3)
 			return fault(x, EXC_GP, 0);
-		*out = (struct x86_seg){ .selector = sel, .attributes = (uint16_t)(0x93 | cpl << 5) };
+		*out = (struct x86_seg){ .selector = sel,
+					 .attributes = (uint16_t)(0x93 | cpl << 5) };
 		return 0;
 	}
 	if (x86_read_descriptor(cpu, sel, d, false, x))
 		return 1;
 	*out = unpack(d[0], sel);
-	if ((sel & 3u) != cpl || (out->attributes >> 5 & 3u) != cpl || (out->attributes & 0x1a) != 0x12)
+	if ((sel & 3u) != cpl || (out->attributes >> 5 & 3u) != cpl ||
+	    (out->attributes & 0x1a) != 0x12)
 		return fault(x, EXC_GP, sel);
 	if (!(out->attributes & 0x80))
 		return fault(x, EXC_SS, sel);
@@ -204,8 +211,8 @@ static void drop_inner_segments(struct x86_cpu *cpu, unsigned cpl)
 	}
 }
 
-static void enter_outer(struct x86_cpu *cpu, const struct x86_seg *cs, const struct x86_seg *ss, uint64_t rip, uint64_t rsp,
-			unsigned from)
+static void enter_outer(struct x86_cpu *cpu, const struct x86_seg *cs, const struct x86_seg *ss,
+			uint64_t rip, uint64_t rsp, unsigned from)
 {
 	unsigned to = cs->selector & 3;
 
@@ -221,7 +228,8 @@ static void enter_outer(struct x86_cpu *cpu, const struct x86_seg *cs, const str
 }
 
 // Reads n values of opsize bytes from the stack.
-static int stack_read(struct x86_cpu *cpu, unsigned opsize, unsigned n, uint64_t *out, struct x86_exception *x)
+static int stack_read(struct x86_cpu *cpu, unsigned opsize, unsigned n, uint64_t *out,
+		      struct x86_exception *x)
 {
 	uint64_t sp = cpu->gpr[X86_RSP] + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base);
 
@@ -261,7 +269,8 @@ int x86_iret(struct x86_cpu *cpu, unsigned opsize, struct x86_exception *x)
 	if (code_segment(cpu, (uint16_t)v[1], rpl, true, &cs, x))
 		return 1;
 	ss = cpu->seg[X86_SS];
-	if ((wide || rpl > cpl) && return_stack(cpu, (uint16_t)v[4], rpl, cs.attributes >> 13 & 1, &ss, x))
+	if ((wide || rpl > cpl) &&
+	    return_stack(cpu, (uint16_t)v[4], rpl, cs.attributes >> 13 & 1, &ss, x))
 		return 1;
 	if (!va_canonical(v[0]))
 		return fault(x, EXC_GP, 0);
@@ -273,7 +282,8 @@ int x86_iret(struct x86_cpu *cpu, unsigned opsize, struct x86_exception *x)
 	if (opsize == 2)
 		flags = (cpu_rflags(cpu) & ~0xffffull) | (flags & 0xffff);
 	cs.selector = (uint16_t)v[1];
-	enter_outer(cpu, &cs, &ss, v[0], wide || rpl > cpl ? v[3] : cpu->gpr[X86_RSP] + 3 * opsize, cpl);
+	enter_outer(cpu, &cs, &ss, v[0], wide || rpl > cpl ? v[3] : cpu->gpr[X86_RSP] + 3 * opsize,
+		    cpl);
 	cpu_set_rflags(cpu, flags);
 	cpu->nmi_masked = false;
 	if (!was && (flags & F_IF))

@@ -14,7 +14,9 @@ static int read_gate(struct x86_cpu *cpu, unsigned vector, struct gate *g, struc
 	uint64_t d[2];
 
 	if (vector * 16 + 15 > cpu->idtr.limit) {
-		*x = (struct x86_exception){ .vector = EXC_GP, .has_error = true, .error = vector * 8 + 2 };
+		*x = (struct x86_exception){ .vector = EXC_GP,
+					     .has_error = true,
+					     .error = vector * 8 + 2 };
 		return 1;
 	}
 	if (x86_sys_access(cpu, cpu->idtr.base + vector * 16, d, 16, false, x))
@@ -28,7 +30,8 @@ static int read_gate(struct x86_cpu *cpu, unsigned vector, struct gate *g, struc
 	return 0;
 }
 
-static int check_gate(struct x86_cpu *cpu, unsigned vector, const struct gate *g, bool software, struct x86_exception *x)
+static int check_gate(struct x86_cpu *cpu, unsigned vector, const struct gate *g, bool software,
+		      struct x86_exception *x)
 {
 	uint32_t code = vector * 8 + 2 + (software || vector == EXC_BP || vector == EXC_OF ? 0 : 1);
 
@@ -43,7 +46,8 @@ static int check_gate(struct x86_cpu *cpu, unsigned vector, const struct gate *g
 }
 
 // New stack pointer from the TSS, or the present one.
-static int new_stack(struct x86_cpu *cpu, const struct gate *g, unsigned dpl, uint64_t *rsp, struct x86_exception *x)
+static int new_stack(struct x86_cpu *cpu, const struct gate *g, unsigned dpl, uint64_t *rsp,
+		     struct x86_exception *x)
 {
 	unsigned at;
 
@@ -52,14 +56,16 @@ static int new_stack(struct x86_cpu *cpu, const struct gate *g, unsigned dpl, ui
 		return 0;
 	at = g->ist ? 36 + (g->ist - 1) * 8 : 4 + dpl * 8;
 	if (at + 7 > cpu->seg[X86_TR].limit) {
-		*x = (struct x86_exception){ .vector = EXC_TS, .has_error = true, .error = cpu->seg[X86_TR].selector & 0xfffc };
+		*x = (struct x86_exception){ .vector = EXC_TS,
+					     .has_error = true,
+					     .error = cpu->seg[X86_TR].selector & 0xfffc };
 		return 1;
 	}
 	return x86_sys_access(cpu, cpu->seg[X86_TR].base + at, rsp, 8, false, x);
 }
 
-static int try_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error, bool software,
-		       uint64_t return_rip, struct x86_exception *x)
+static int try_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error,
+		       bool software, uint64_t return_rip, struct x86_exception *x)
 {
 	unsigned cpl = cpu_cpl(cpu), dpl, n = 0;
 	struct gate g;
@@ -69,18 +75,24 @@ static int try_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uin
 	if (read_gate(cpu, vector, &g, x) || check_gate(cpu, vector, &g, software, x))
 		return 1;
 	if (!(g.selector & 0xfffc)) {
-		*x = (struct x86_exception){ .vector = EXC_GP, .has_error = true, .error = !software };
+		*x = (struct x86_exception){ .vector = EXC_GP,
+					     .has_error = true,
+					     .error = !software };
 		return 1;
 	}
 	if (x86_read_descriptor(cpu, g.selector, cs, false, x))
 		return 1;
 	dpl = cs[0] >> 45 & 3;
 	if ((cs[0] >> 43 & 3) != 3 || dpl > cpl || !(cs[0] >> 53 & 1) || (cs[0] >> 54 & 1)) {
-		*x = (struct x86_exception){ .vector = EXC_GP, .has_error = true, .error = g.selector & 0xfffcu };
+		*x = (struct x86_exception){ .vector = EXC_GP,
+					     .has_error = true,
+					     .error = g.selector & 0xfffcu };
 		return 1;
 	}
 	if (!(cs[0] >> 47 & 1)) {
-		*x = (struct x86_exception){ .vector = EXC_NP, .has_error = true, .error = g.selector & 0xfffcu };
+		*x = (struct x86_exception){ .vector = EXC_NP,
+					     .has_error = true,
+					     .error = g.selector & 0xfffcu };
 		return 1;
 	}
 	if (cs[0] >> 42 & 1)
@@ -88,7 +100,8 @@ static int try_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uin
 	if (new_stack(cpu, &g, dpl, &rsp, x))
 		return 1;
 	if (!va_canonical(rsp) || !va_canonical(g.target)) {
-		*x = (struct x86_exception){ .vector = va_canonical(rsp) ? EXC_GP : EXC_SS, .has_error = true };
+		*x = (struct x86_exception){ .vector = va_canonical(rsp) ? EXC_GP : EXC_SS,
+					     .has_error = true };
 		return 1;
 	}
 	rsp &= ~15ull;
@@ -109,7 +122,8 @@ static int try_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uin
 					     .attributes = (uint16_t)(cs[0] >> 40 & 0xf0ff) | 1,
 					     .limit = 0xffffffff };
 	if (dpl != cpl)
-		cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)dpl, .attributes = (uint16_t)(0x93 | dpl << 5) };
+		cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)dpl,
+						     .attributes = (uint16_t)(0x93 | dpl << 5) };
 	cpu->rflags &= ~(uint64_t)(F_TF | F_NT | F_RF | F_VM | (g.type == 14 ? F_IF : 0));
 	cpu->stepping = false;
 	x86_update_mode(cpu);
@@ -122,7 +136,8 @@ static bool contributory(unsigned v)
 	return v == EXC_DE || (v >= EXC_TS && v <= EXC_GP);
 }
 
-bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error, bool software, uint64_t return_rip)
+bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t error,
+		 bool software, uint64_t return_rip)
 {
 	bool exception = vector < 32 && vector != EXC_NMI && !software;
 
@@ -137,8 +152,9 @@ bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t 
 		if (x.vector == EXC_PF)
 			cpu->cr2 = x.cr2;
 		// Two faults that cannot be served one after the other are a double fault.
-		if (exception && ((contributory(vector) && contributory(x.vector)) ||
-				  (vector == EXC_PF && (x.vector == EXC_PF || contributory(x.vector))))) {
+		if (exception &&
+		    ((contributory(vector) && contributory(x.vector)) ||
+		     (vector == EXC_PF && (x.vector == EXC_PF || contributory(x.vector))))) {
 			vector = EXC_DF;
 			has_error = true;
 			error = 0;

@@ -43,7 +43,7 @@ void x86_fpu_enter(struct x86_cpu *cpu)
 void x86_fpu_leave(struct x86_cpu *cpu)
 {
 	(void)x86_mxcsr_read(cpu); // for its effect on cpu->fx
-	host_mxcsr_set(MX_RESET); // what the C environment has
+	host_mxcsr_set(MX_RESET);  // what the C environment has
 	x86_fpu_sync(cpu);
 }
 

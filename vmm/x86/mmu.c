@@ -11,13 +11,17 @@ enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x8
 // What CPUID 80000008h offers: 46 physical bits.
 #define PTE_RSVD 0x000fc00000000000ull
 
-static int walk_fault(struct x86_cpu *cpu, uint64_t va, unsigned access, bool present, bool rsvd, struct x86_exception *x)
+static int walk_fault(struct x86_cpu *cpu, uint64_t va, unsigned access, bool present, bool rsvd,
+		      struct x86_exception *x)
 {
-	uint32_t code = (present ? 1u : 0u) | (access & X86_WRITE ? 2u : 0u) | (access & X86_USER ? 4u : 0u) | (rsvd ? 8u : 0u);
+	uint32_t code = (present ? 1u : 0u) | (access & X86_WRITE ? 2u : 0u) |
+			(access & X86_USER ? 4u : 0u) | (rsvd ? 8u : 0u);
 
 	if ((access & X86_EXEC) && ((cpu->efer & EFER_NXE) || (cpu->cr4 & CR4_SMEP)))
 		code |= 16;
-	*x = (struct x86_exception){ .vector = EXC_PF, .has_error = true, .error = code, .cr2 = va };
+	*x = (struct x86_exception){
+		.vector = EXC_PF, .has_error = true, .error = code, .cr2 = va
+	};
 	return 1;
 }
 
@@ -25,13 +29,15 @@ static int walk_fault(struct x86_cpu *cpu, uint64_t va, unsigned access, bool pr
 static bool pte_set(uint64_t *pte, uint64_t was, uint64_t bits)
 {
 	return (was & bits) == bits ||
-	       __atomic_compare_exchange_n(pte, &was, was | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	       __atomic_compare_exchange_n(pte, &was, was | bits, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
 }
 
-int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa, unsigned *ret_flags,
-	     struct x86_exception *x)
+int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa,
+	     unsigned *ret_flags, struct x86_exception *x)
 {
-	uint64_t table, pte = 0, size = 0, rights, rsvd = PTE_RSVD | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
+	uint64_t table, pte = 0, size = 0, rights,
+			rsvd = PTE_RSVD | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
 	uint64_t *entry = NULL;
 	bool writable;
 	int shift;
@@ -69,20 +75,22 @@ again:
 	writable = (rights & PTE_W) || (!(access & X86_USER) && !(cpu->cr0 & CR0_WP));
 	if (((access & X86_USER) && !(rights & PTE_U)) || ((access & X86_WRITE) && !writable) ||
 	    ((access & X86_EXEC) && !(rights & PTE_NX)) ||
-	    ((access & X86_EXEC) && !(access & X86_USER) && (rights & PTE_U) && (cpu->cr4 & CR4_SMEP)))
+	    ((access & X86_EXEC) && !(access & X86_USER) && (rights & PTE_U) &&
+	     (cpu->cr4 & CR4_SMEP)))
 		return walk_fault(cpu, va, access, true, false, x);
 	if (set_ad && !pte_set(entry, pte, PTE_A | (access & X86_WRITE ? PTE_D : 0)))
 		goto again;
 	*ret_gpa = (pte & PTE_ADDR & ~(size - 1)) | (va & (size - 1));
-	*ret_flags = (pte & PTE_G ? TLB_GLOBAL : 0) | (shift != 12 ? TLB_LARGE : 0) | (writable ? WALK_WRITABLE : 0) |
+	*ret_flags = (pte & PTE_G ? TLB_GLOBAL : 0) | (shift != 12 ? TLB_LARGE : 0) |
+		     (writable ? WALK_WRITABLE : 0) |
 		     ((pte & PTE_D) || (access & X86_WRITE) ? WALK_DIRTY : 0);
 	if (!(cpu->cr4 & CR4_PGE))
 		*ret_flags &= ~(unsigned)TLB_GLOBAL;
 	return 0;
 }
 
-int x86_translate(struct x86_cpu *cpu, uint64_t gva, unsigned access, bool set_ad, uint64_t *ret_gpa,
-		  struct x86_exception *fault)
+int x86_translate(struct x86_cpu *cpu, uint64_t gva, unsigned access, bool set_ad,
+		  uint64_t *ret_gpa, struct x86_exception *fault)
 {
 	unsigned flags;
 
@@ -162,7 +170,8 @@ struct place {
 };
 
 // Translates va for access within one page, fills the TLB if it is plain RAM. Raises faults.
-static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned access)
+static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
+			   unsigned access)
 {
 	struct place p = { 0 };
 	struct x86_exception x;
@@ -173,7 +182,8 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 	if (cpu->mode & MODE_USER)
 		access |= X86_USER;
 	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(va)))
-		x86_raise(cpu, op, op && (op->base == X86_RSP || op->base == X86_RBP) ? EXC_SS : EXC_GP, 0);
+		x86_raise(cpu, op,
+			  op && (op->base == X86_RSP || op->base == X86_RBP) ? EXC_SS : EXC_GP, 0);
 	if (!(cpu->mode & MODE_LONG))
 		va &= 0xffffffff;
 	if (cpu->env->translate) {
@@ -201,7 +211,10 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 			e->addend = (uint64_t)(uintptr_t)p.host - (va & PAGE_MASK_);
 			e->tag_r = va & PAGE_MASK_;
 			// Without D set in the PTE the first store has to come here to set it.
-			e->tag_w = writable && !watched && (flags & WALK_WRITABLE) && (flags & WALK_DIRTY) ? e->tag_r : 1;
+			e->tag_w = writable && !watched && (flags & WALK_WRITABLE) &&
+						   (flags & WALK_DIRTY)
+					   ? e->tag_r
+					   : 1;
 			e->flags = flags & (TLB_GLOBAL | TLB_LARGE);
 		}
 		p.host += p.gpa & 0xfff;
@@ -220,8 +233,8 @@ static uint8_t *ram_at(struct x86_cpu *cpu, uint64_t gpa, bool write)
 }
 
 // Leaves for the VMM, or returns if the environment did the access.
-static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint64_t gpa, void *data, unsigned len,
-		   bool write)
+static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint64_t gpa,
+		   void *data, unsigned len, bool write)
 {
 	int r;
 
@@ -239,7 +252,8 @@ static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, ui
 }
 
 // Within one page.
-static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint8_t *buf, unsigned len)
+static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint8_t *buf,
+		      unsigned len)
 {
 	struct place p = locate(cpu, op, va, X86_READ);
 
@@ -255,8 +269,8 @@ static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 	}
 }
 
-static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct place p, uint64_t va, const uint8_t *buf,
-		       unsigned len)
+static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct place p, uint64_t va,
+		       const uint8_t *buf, unsigned len)
 {
 	uint8_t *ram = p.host ? p.host : ram_at(cpu, p.gpa, true);
 
@@ -292,7 +306,8 @@ void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *b
 		read_part(cpu, op, va + n, (uint8_t *)buf + n, len - n);
 }
 
-void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf, unsigned len)
+void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
+	       unsigned len)
 {
 	unsigned n = first_part(va, len);
 	struct place a = locate(cpu, op, va, X86_WRITE), b = { 0 };
@@ -321,7 +336,8 @@ uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, 
 	return v;
 }
 
-void x86_st_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size, uint64_t v)
+void x86_st_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size,
+		 uint64_t v)
 {
 	x86_write(cpu, op, va, &v, size);
 }
@@ -347,7 +363,8 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 	return locate(cpu, op, va, write ? X86_WRITE : X86_READ).host;
 }
 
-int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write, struct x86_exception *x)
+int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
+		   struct x86_exception *x)
 {
 	while (len) {
 		unsigned n = first_part(va, len), flags;

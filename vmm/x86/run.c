@@ -245,14 +245,16 @@ static void rewind_to(struct x86_cpu *cpu, const struct x86_op *op)
 		cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);
 }
 
-_Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op, const struct x86_exception *x)
+_Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op,
+			    const struct x86_exception *x)
 {
 	cpu->exc = *x;
 	rewind_to(cpu, op);
 	longjmp(cpu->unwind, UNWIND_EXC);
 }
 
-_Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector, uint32_t error)
+_Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector,
+			 uint32_t error)
 {
 	struct x86_exception x = { .vector = (uint8_t)vector, .has_error = true, .error = error };
 
@@ -286,7 +288,8 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 		bool w;
 		unsigned flags;
 
-		if (x86_walk(cpu, cpu->rip + i, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0), false, &gpa, &flags, &x))
+		if (x86_walk(cpu, cpu->rip + i, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0),
+			     false, &gpa, &flags, &x))
 			return;
 		page = cpu->env->ram(cpu->arg, gpa & PAGE_MASK_, &w);
 		if (!page)
@@ -404,8 +407,10 @@ static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
 		if (!deliver_raised(cpu, ex))
 			return;
 		break;
-	case UNWIND_EXIT: return;
-	default: break;
+	case UNWIND_EXIT:
+		return;
+	default:
+		break;
 	}
 	for (;;) {
 		if (atomic_load_explicit(&cpu->attn, memory_order_relaxed) && !service(cpu, ex))
@@ -448,14 +453,17 @@ static void step_inner(struct x86_cpu *cpu, struct x86_exit *ex)
 	switch (setjmp(cpu->unwind)) {
 	case UNWIND_EXC:
 		if (cpu->env->translate) {
-			ex->reason = cpu->exc.vector == EXC_UD ? X86_EXIT_UNSUPPORTED : X86_EXIT_FAULT;
+			ex->reason =
+				cpu->exc.vector == EXC_UD ? X86_EXIT_UNSUPPORTED : X86_EXIT_FAULT;
 			ex->fault = cpu->exc;
 		} else {
 			(void)deliver_raised(cpu, ex); // it set the reason
 		}
 		return;
-	case UNWIND_EXIT: return;
-	default: break;
+	case UNWIND_EXIT:
+		return;
+	default:
+		break;
 	}
 	if (cpu->step_count || cpu->env->translate)
 		run_block(cpu, x86_block_from_bytes(cpu));
@@ -474,7 +482,8 @@ void x86_step(struct x86_cpu *cpu, const uint8_t *bytes, unsigned count, struct 
 	cpu->link_from = NULL;
 	cpu->step_bytes = bytes;
 	cpu->step_count = count;
-	atomic_store_explicit(&cpu->attn, 0, memory_order_relaxed); // an entered block would be left at once
+	atomic_store_explicit(&cpu->attn, 0,
+			      memory_order_relaxed); // an entered block would be left at once
 	x86_fpu_enter(cpu);
 	step_inner(cpu, ret_exit);
 	x86_fpu_leave(cpu);

@@ -13,9 +13,9 @@
 enum simd_prefix { NP, P66, PF3, PF2 };
 
 enum {
-	S_FP = 1, // may set MXCSR flags
-	S_IMM = 2, // imm8 in op->aux2; op->ptr is the stub for it
-	S_MMX = 4, // both operands, where registers, are MMX
+	S_FP = 1,     // may set MXCSR flags
+	S_IMM = 2,    // imm8 in op->aux2; op->ptr is the stub for it
+	S_MMX = 4,    // both operands, where registers, are MMX
 	S_MMXREG = 8, // ModRM.reg is an MMX register
 	S_MMXRM = 16, // ModRM.rm is, where a register
 	S_NOMODRM = 32,
@@ -25,7 +25,7 @@ enum {
 enum { SIMD_W = 1, SIMD_MEM = 2, SIMD_A32 = 4 };
 
 struct simd_row {
-	x86_fn *r, *m; // register and memory form, x86_simd_none: no such form
+	x86_fn *r, *m;    // register and memory form, x86_simd_none: no such form
 	const char *name; // of the register form's handler
 	uint8_t flags, map, opcode, prefix;
 };
@@ -37,7 +37,8 @@ x86_fn *x86_simd_fast(x86_fn *fn, bool plain);
 // Groups 0F 71, 72, 73: handler or NULL. reg: ModRM.reg.
 x86_fn *x86_simd_shift(unsigned opcode, unsigned reg, bool mmx);
 // Stub of an S_IMM row's immediate (sse_imm.c).
-const void *x86_simd_stub(unsigned map, unsigned opcode, enum simd_prefix prefix, bool w, uint8_t imm);
+const void *x86_simd_stub(unsigned map, unsigned opcode, enum simd_prefix prefix, bool w,
+			  uint8_t imm);
 
 bool x86_bind_fxsave(struct x86_bind *b); // fpu.c: 0F AE /0 to /3
 
@@ -71,7 +72,7 @@ static inline void x86_x87_set_fsw(struct x86_fx *fx, uint16_t fsw)
 		memcpy(fx->st[i].b, old[(i + by) & 7], 16);
 }
 
-#define OPHX(name)                                                                                 \
+#define OPHX(name) \
 	const struct x86_op *x86_simd_##name(struct x86_cpu *cpu, const struct x86_op *op)
 
 typedef long long xmm_v __attribute__((vector_size(16), may_alias));
@@ -136,21 +137,21 @@ static inline void stx(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 }
 
 // dst = insn(dst, src), memory operand of n bytes (ldx<n>).
-#define SSE_RR(name, insn)                                                                         \
-	OPHX(name##_r)                                                                             \
-	{                                                                                          \
-		xmm_v d = X(op->reg);                                                              \
-		__asm__(insn " %1, %0" : "+x"(d) : "xm"(X(op->rm)));                               \
-		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+#define SSE_RR(name, insn)                                           \
+	OPHX(name##_r)                                               \
+	{                                                            \
+		xmm_v d = X(op->reg);                                \
+		__asm__(insn " %1, %0" : "+x"(d) : "xm"(X(op->rm))); \
+		X(op->reg) = d;                                      \
+		NEXT;                                                \
 	}
-#define SSE_RM(name, insn, n)                                                                      \
-	OPHX(name##_m)                                                                             \
-	{                                                                                          \
-		xmm_v s = ldx##n(cpu, op), d = X(op->reg);                                         \
-		__asm__(insn " %1, %0" : "+x"(d) : "x"(s));                                        \
-		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+#define SSE_RM(name, insn, n)                               \
+	OPHX(name##_m)                                      \
+	{                                                   \
+		xmm_v s = ldx##n(cpu, op), d = X(op->reg);  \
+		__asm__(insn " %1, %0" : "+x"(d) : "x"(s)); \
+		X(op->reg) = d;                             \
+		NEXT;                                       \
 	}
 #define SSE_BIN(name, n) SSE_RR(name, #name) SSE_RM(name, #name, n)
 

@@ -8,7 +8,8 @@ OPHX(none)
 	UD();
 }
 
-#define ROW(n, op, pfx, r, m, flags) [op][pfx] = { x86_simd_##r, x86_simd_##m, #r, flags, n, op, pfx },
+#define ROW(n, op, pfx, r, m, flags) \
+	[op][pfx] = { x86_simd_##r, x86_simd_##m, #r, flags, n, op, pfx },
 #define ROW1(op, pfx, r, m, flags) ROW(1, op, pfx, r, m, flags)
 #define ROW2(op, pfx, r, m, flags) ROW(2, op, pfx, r, m, flags)
 #define ROW3(op, pfx, r, m, flags) ROW(3, op, pfx, r, m, flags)
@@ -46,7 +47,10 @@ static const struct x86_op *stop(struct x86_cpu *cpu, const struct x86_op *op)
 	return NULL;
 }
 
-enum { MX_FLAGS = 0x3f, MX_BEFORE = 7 }; // MX_BEFORE: IE, DE, ZE, which are found before anything is computed
+enum {
+	MX_FLAGS = 0x3f,
+	MX_BEFORE = 7
+}; // MX_BEFORE: IE, DE, ZE, which are found before anything is computed
 
 // A floating-point instruction of a guest that has unmasked exceptions: done with all masked; where one of those is then
 // found flagged, its effects are taken back. op->ptr: the row.
@@ -64,7 +68,9 @@ OPH(fp_checked)
 	if (cpu->fpu_loaded)
 		x86_fpu_sync(cpu); // conversions to MMX would, and could not be taken back
 	fx = cpu->fx;
-	one[0].ptr = row->flags & S_IMM ? x86_simd_stub(row->map, row->opcode, row->prefix, false, op->aux2) : NULL;
+	one[0].ptr = row->flags & S_IMM
+			     ? x86_simd_stub(row->map, row->opcode, row->prefix, false, op->aux2)
+			     : NULL;
 	x86_mxcsr_load(cpu, mxcsr & ~(uint32_t)MX_FLAGS);
 	(void)(op->aux & SIMD_MEM ? row->m : row->r)(cpu, one); // goes as far as stop()
 	raised = x86_mxcsr_read(cpu) & MX_FLAGS;
@@ -128,7 +134,8 @@ bool x86_bind_simd(struct x86_bind *b)
 		return false;
 	if (bind_off(b, row->flags & S_MMX))
 		return true;
-	op->aux = (uint8_t)((in->rex & 8 ? SIMD_W : 0) | (mem ? SIMD_MEM : 0) | (in->addrsize != 8 ? SIMD_A32 : 0));
+	op->aux = (uint8_t)((in->rex & 8 ? SIMD_W : 0) | (mem ? SIMD_MEM : 0) |
+			    (in->addrsize != 8 ? SIMD_A32 : 0));
 	op->aux2 = (uint8_t)in->imm;
 	if (row->r == x86_simd_insertps_r && mem)
 		op->aux2 &= 0x3f; // the source has one element
@@ -139,8 +146,8 @@ bool x86_bind_simd(struct x86_bind *b)
 		op->fn = fp_checked;
 	} else if (mem) {
 		op->fn = x86_simd_fast(op->fn, op->index == X86_REG_ZERO && op->seg == 0);
-	} else if (op->reg == op->rm &&
-		   (op->fn == x86_simd_pxor_r || op->fn == x86_simd_xorps_r || op->fn == x86_simd_xorpd_r)) {
+	} else if (op->reg == op->rm && (op->fn == x86_simd_pxor_r || op->fn == x86_simd_xorps_r ||
+					 op->fn == x86_simd_xorpd_r)) {
 		op->fn = x86_simd_zero;
 	}
 	return true;

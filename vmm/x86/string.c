@@ -64,11 +64,11 @@ static uint64_t page_room(uint64_t va, unsigned size)
 // An interrupt is waiting: stop between chunks, to be restarted at this instruction.
 #define STR_INTERRUPTED(cpu) (unlikely(atomic_load_explicit(&(cpu)->attn, memory_order_relaxed)))
 // The instruction is not done: it counts when it ends.
-#define STR_AGAIN                                                                                  \
-	do {                                                                                       \
-		cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);                            \
-		cpu->rip = op_rip(cpu, op);                                                        \
-		return NULL;                                                                       \
+#define STR_AGAIN                                                       \
+	do {                                                            \
+		cpu->icount -= (uint64_t)(cpu->block->insns - op->idx); \
+		cpu->rip = op_rip(cpu, op);                             \
+		return NULL;                                            \
 	} while (0)
 
 OPH(movs)
@@ -86,7 +86,8 @@ OPH(movs)
 			chunk = chunk < b ? chunk : b;
 		}
 		if (chunk > 1) {
-			uint8_t *d = x86_host_span(cpu, op, to, true), *f = d ? x86_host_span(cpu, op, from, false) : NULL;
+			uint8_t *d = x86_host_span(cpu, op, to, true),
+				*f = d ? x86_host_span(cpu, op, from, false) : NULL;
 			uint64_t bytes = chunk * s.size;
 
 			if (f && d) {
@@ -118,7 +119,9 @@ OPH(movs)
 static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 {
 	switch (size) {
-	case 1: memset(d, (int)(uint8_t)v, n); break;
+	case 1:
+		memset(d, (int)(uint8_t)v, n);
+		break;
 	case 2:
 		for (uint64_t i = 0; i < n; i++)
 			((u16u *)(void *)d)[i] = (uint16_t)v;
@@ -175,9 +178,15 @@ OPH(lods)
 		uint64_t v = x86_ld_slow(cpu, op, str_src(&s), s.size);
 
 		switch (s.size) {
-		case 1: R8(0) = (uint8_t)v; break;
-		case 2: R16(X86_RAX) = (uint16_t)v; break;
-		default: R64(X86_RAX) = v; break;
+		case 1:
+			R8(0) = (uint8_t)v;
+			break;
+		case 2:
+			R16(X86_RAX) = (uint16_t)v;
+			break;
+		default:
+			R64(X86_RAX) = v;
+			break;
 		}
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
@@ -192,10 +201,18 @@ static void compare(struct x86_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
 	uint16_t cc;
 
 	switch (size) {
-	case 1: __asm__("cmpb %b2, %b1\n\t" FLAGS_OUT : "=&a"(cc) : "q"(a), "q"(b) : "cc"); break;
-	case 2: __asm__("cmpw %w2, %w1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc"); break;
-	case 4: __asm__("cmpl %k2, %k1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc"); break;
-	default: __asm__("cmpq %2, %1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc"); break;
+	case 1:
+		__asm__("cmpb %b2, %b1\n\t" FLAGS_OUT : "=&a"(cc) : "q"(a), "q"(b) : "cc");
+		break;
+	case 2:
+		__asm__("cmpw %w2, %w1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc");
+		break;
+	case 4:
+		__asm__("cmpl %k2, %k1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc");
+		break;
+	default:
+		__asm__("cmpq %2, %1\n\t" FLAGS_OUT : "=&a"(cc) : "r"(a), "r"(b) : "cc");
+		break;
 	}
 	cpu->cc = cc;
 }
@@ -211,7 +228,8 @@ OPH(cmps)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		uint64_t a = x86_ld_slow(cpu, op, str_src(&s), s.size), b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
+		uint64_t a = x86_ld_slow(cpu, op, str_src(&s), s.size),
+			 b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
 
 		compare(cpu, a, b, s.size);
 		str_add(&s, X86_RSI, s.step);
@@ -250,12 +268,14 @@ static void port_check(struct x86_cpu *cpu, const struct x86_op *op, uint16_t po
 	if (cpu_cpl(cpu) <= (cpu->rflags >> 12 & 3))
 		return;
 	if (cpu->seg[X86_TR].limit < 103 || x86_sys_access(cpu, tss + 102, &map, 2, false, &x) ||
-	    map + port / 8u + 1 > cpu->seg[X86_TR].limit || x86_sys_access(cpu, tss + map + port / 8u, bits, 2, false, &x) ||
+	    map + port / 8u + 1 > cpu->seg[X86_TR].limit ||
+	    x86_sys_access(cpu, tss + map + port / 8u, bits, 2, false, &x) ||
 	    ((bits[0] | bits[1] << 8) >> (port & 7) & ((1u << size) - 1)))
 		GP0();
 }
 
-static _Noreturn void port_exit(struct x86_cpu *cpu, const struct x86_op *op, uint16_t port, unsigned size, bool write)
+static _Noreturn void port_exit(struct x86_cpu *cpu, const struct x86_op *op, uint16_t port,
+				unsigned size, bool write)
 {
 	struct x86_exit *ex = cpu->exit;
 
@@ -278,7 +298,8 @@ static uint32_t port_in(struct x86_cpu *cpu, const struct x86_op *op, uint16_t p
 	return v;
 }
 
-static void port_out(struct x86_cpu *cpu, const struct x86_op *op, uint16_t port, unsigned size, uint32_t v)
+static void port_out(struct x86_cpu *cpu, const struct x86_op *op, uint16_t port, unsigned size,
+		     uint32_t v)
 {
 	port_check(cpu, op, port, size);
 	if (!cpu->env->out || cpu->env->out(cpu->arg, port, size, v))
@@ -292,9 +313,15 @@ OPH(in_op)
 	uint32_t v = port_in(cpu, op, port, op->aux);
 
 	switch (op->aux) {
-	case 1: R8(0) = (uint8_t)v; break;
-	case 2: R16(X86_RAX) = (uint16_t)v; break;
-	default: R64(X86_RAX) = v; break;
+	case 1:
+		R8(0) = (uint8_t)v;
+		break;
+	case 2:
+		R16(X86_RAX) = (uint16_t)v;
+		break;
+	default:
+		R64(X86_RAX) = v;
+		break;
 	}
 	NEXT;
 }
@@ -328,7 +355,8 @@ OPH(outs)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		port_out(cpu, op, R16(X86_RDX), s.size, (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
+		port_out(cpu, op, R16(X86_RDX), s.size,
+			 (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
 		if (!s.rep)
@@ -348,22 +376,60 @@ bool x86_bind_string(struct x86_bind *b)
 	op->aux = (uint8_t)(o & 1 ? in->opsize : 1);
 	if (((o & 0xfc) == 0xe4 || (o & 0xfc) == 0xec || (o & 0xfc) == 0x6c) && op->aux == 8)
 		op->aux = 4; // ports are at most 32 bits wide
-	op->aux2 = (uint8_t)((in->rep ? 1 : 0) | (in->repne ? 2 : 0) | (in->addrsize == 8 ? 2 : in->addrsize == 4 ? 1 : 0) << 2);
+	op->aux2 = (uint8_t)((in->rep ? 1 : 0) | (in->repne ? 2 : 0) |
+			     (in->addrsize == 8   ? 2
+			      : in->addrsize == 4 ? 1
+						  : 0)
+				     << 2);
 	if (in->mode == 64)
 		op->seg = in->seg >= 1 + X86_FS ? in->seg : 0;
 	else
 		op->seg = in->seg ? in->seg : 1 + X86_DS;
 	switch (o) {
-	case 0xa4: case 0xa5: op->fn = movs; return true;
-	case 0xa6: case 0xa7: op->fn = cmps; return true;
-	case 0xaa: case 0xab: op->fn = stos; return true;
-	case 0xac: case 0xad: op->fn = lods; return true;
-	case 0xae: case 0xaf: op->fn = scas; return true;
-	case 0x6c: case 0x6d: op->aux2 |= 0x80; op->fn = ins; return true;
-	case 0x6e: case 0x6f: op->aux2 |= 0x80; op->fn = outs; return true;
-	case 0xe4: case 0xe5: case 0xec: case 0xed: op->fn = in_op; break;
-	case 0xe6: case 0xe7: case 0xee: case 0xef: op->fn = out_op; break;
-	default: return false;
+	case 0xa4:
+	case 0xa5:
+		op->fn = movs;
+		return true;
+	case 0xa6:
+	case 0xa7:
+		op->fn = cmps;
+		return true;
+	case 0xaa:
+	case 0xab:
+		op->fn = stos;
+		return true;
+	case 0xac:
+	case 0xad:
+		op->fn = lods;
+		return true;
+	case 0xae:
+	case 0xaf:
+		op->fn = scas;
+		return true;
+	case 0x6c:
+	case 0x6d:
+		op->aux2 |= 0x80;
+		op->fn = ins;
+		return true;
+	case 0x6e:
+	case 0x6f:
+		op->aux2 |= 0x80;
+		op->fn = outs;
+		return true;
+	case 0xe4:
+	case 0xe5:
+	case 0xec:
+	case 0xed:
+		op->fn = in_op;
+		break;
+	case 0xe6:
+	case 0xe7:
+	case 0xee:
+	case 0xef:
+		op->fn = out_op;
+		break;
+	default:
+		return false;
 	}
 	op->imm = in->imm & 0xff;
 	op->aux2 = o >= 0xec ? 0x10 : 0;

@@ -3,15 +3,25 @@
 // random numbers, CPUID, halting.
 #include "vmm/x86/alu.h"
 
-#define PRIVILEGED                                                                                 \
-	do {                                                                                       \
-		if (unlikely(cpu->mode & MODE_USER) || cpu_cpl(cpu))                               \
-			GP0();                                                                     \
+#define PRIVILEGED                                                   \
+	do {                                                         \
+		if (unlikely(cpu->mode & MODE_USER) || cpu_cpl(cpu)) \
+			GP0();                                       \
 	} while (0)
 
-OPH(nop) { NEXT; }
-OPH(pause_) { NEXT; }
-OPH(mfence) { __asm__ volatile("mfence" : : : "memory"); NEXT; }
+OPH(nop)
+{
+	NEXT;
+}
+OPH(pause_)
+{
+	NEXT;
+}
+OPH(mfence)
+{
+	__asm__ volatile("mfence" : : : "memory");
+	NEXT;
+}
 
 OPH(hlt)
 {
@@ -51,8 +61,10 @@ OPH(pushf)
 
 OPH(popf)
 {
-	uint64_t sp = cpu->gpr[X86_RSP], old = cpu_rflags(cpu), allowed = F_ARITH | F_TF | F_DF | F_NT | F_AC | F_ID;
-	uint64_t v = x86_ld_slow(cpu, op, sp + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base), op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], old = cpu_rflags(cpu),
+		 allowed = F_ARITH | F_TF | F_DF | F_NT | F_AC | F_ID;
+	uint64_t v = x86_ld_slow(cpu, op, sp + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base),
+				 op->aux);
 
 	if (cpu_cpl(cpu) == 0)
 		allowed |= F_IOPL;
@@ -77,7 +89,8 @@ static void cr_write(struct x86_cpu *cpu, const struct x86_op *op, unsigned n, u
 
 	switch (n) {
 	case 0:
-		if ((v >> 32) || ((v & CR0_PG) && !(v & CR0_PE)) || ((v >> 29 & 1) && !(v >> 30 & 1)))
+		if ((v >> 32) || ((v & CR0_PG) && !(v & CR0_PE)) ||
+		    ((v >> 29 & 1) && !(v >> 30 & 1)))
 			GP0();
 		if ((v & CR0_PG) && !(cpu->cr0 & CR0_PG) && (cpu->efer & EFER_LME)) {
 			if (!(cpu->cr4 & CR4_PAE))
@@ -114,7 +127,8 @@ static void cr_write(struct x86_cpu *cpu, const struct x86_op *op, unsigned n, u
 		if (cpu->env->cr8_write)
 			cpu->env->cr8_write(cpu->arg, v);
 		break;
-	default: break; // refused when bound
+	default:
+		break; // refused when bound
 	}
 	x86_update_mode(cpu);
 }
@@ -132,11 +146,21 @@ OPH(mov_from_cr)
 
 	PRIVILEGED;
 	switch (op->reg) {
-	case 0: v = cpu->cr0; break;
-	case 2: v = cpu->cr2; break;
-	case 3: v = cpu->cr3; break;
-	case 4: v = cpu->cr4; break;
-	default: v = cpu->env->cr8_read ? cpu->env->cr8_read(cpu->arg) : 0; break;
+	case 0:
+		v = cpu->cr0;
+		break;
+	case 2:
+		v = cpu->cr2;
+		break;
+	case 3:
+		v = cpu->cr3;
+		break;
+	case 4:
+		v = cpu->cr4;
+		break;
+	default:
+		v = cpu->env->cr8_read ? cpu->env->cr8_read(cpu->arg) : 0;
+		break;
 	}
 	R64(op->rm) = v;
 	NEXT;
@@ -161,7 +185,9 @@ OPH(mov_dr)
 
 		if (n >= 6 && v >> 32)
 			GP0();
-		cpu->dr[n] = n == 6 ? (v & 0xe00f) | 0xffff0ff0 : n == 7 ? (v & 0xffff2fff) | 0x400 : v;
+		cpu->dr[n] = n == 6   ? (v & 0xe00f) | 0xffff0ff0
+			     : n == 7 ? (v & 0xffff2fff) | 0x400
+				      : v;
 	} else {
 		R64(op->rm) = cpu->dr[n];
 	}
@@ -219,19 +245,32 @@ OPH(wbinvd)
 static uint64_t *msr_slot(struct x86_cpu *cpu, uint32_t msr)
 {
 	switch (msr) {
-	case 0x174: return &cpu->sysenter_cs;
-	case 0x175: return &cpu->sysenter_esp;
-	case 0x176: return &cpu->sysenter_eip;
-	case 0x277: return &cpu->pat;
-	case 0xc0000081: return &cpu->star;
-	case 0xc0000082: return &cpu->lstar;
-	case 0xc0000083: return &cpu->cstar;
-	case 0xc0000084: return &cpu->sfmask;
-	case 0xc0000100: return &cpu->seg[X86_FS].base;
-	case 0xc0000101: return &cpu->seg[X86_GS].base;
-	case 0xc0000102: return &cpu->kernel_gs_base;
-	case 0xc0000103: return &cpu->tsc_aux;
-	default: return NULL;
+	case 0x174:
+		return &cpu->sysenter_cs;
+	case 0x175:
+		return &cpu->sysenter_esp;
+	case 0x176:
+		return &cpu->sysenter_eip;
+	case 0x277:
+		return &cpu->pat;
+	case 0xc0000081:
+		return &cpu->star;
+	case 0xc0000082:
+		return &cpu->lstar;
+	case 0xc0000083:
+		return &cpu->cstar;
+	case 0xc0000084:
+		return &cpu->sfmask;
+	case 0xc0000100:
+		return &cpu->seg[X86_FS].base;
+	case 0xc0000101:
+		return &cpu->seg[X86_GS].base;
+	case 0xc0000102:
+		return &cpu->kernel_gs_base;
+	case 0xc0000103:
+		return &cpu->tsc_aux;
+	default:
+		return NULL;
 	}
 }
 
@@ -246,11 +285,21 @@ static bool pat_valid(uint64_t v)
 static bool msr_value_ok(uint32_t msr, uint64_t v)
 {
 	switch (msr) {
-	case 0x175: case 0x176: case 0xc0000082: case 0xc0000083: case 0xc0000100: case 0xc0000101: case 0xc0000102:
+	case 0x175:
+	case 0x176:
+	case 0xc0000082:
+	case 0xc0000083:
+	case 0xc0000100:
+	case 0xc0000101:
+	case 0xc0000102:
 		return va_canonical(v);
-	case 0x277: return pat_valid(v);
-	case 0xc0000103: case 0xc0000084: return v >> 32 == 0;
-	default: return true;
+	case 0x277:
+		return pat_valid(v);
+	case 0xc0000103:
+	case 0xc0000084:
+		return v >> 32 == 0;
+	default:
+		return true;
 	}
 }
 
@@ -294,7 +343,8 @@ OPH(wrmsr)
 	if (msr == 0xc0000080) {
 		uint64_t changed = cpu->efer ^ v;
 
-		if ((v & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) || ((changed & EFER_LME) && (cpu->cr0 & CR0_PG)))
+		if ((v & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) ||
+		    ((changed & EFER_LME) && (cpu->cr0 & CR0_PG)))
 			GP0();
 		cpu->efer = (v & ~EFER_LMA) | (cpu->efer & EFER_LMA);
 		if (changed & EFER_NXE)
@@ -362,9 +412,15 @@ OPH(rdrand)
 		__asm__ volatile("rdrand %0" : "=r"(v), "=@ccc"(ok));
 	cpu->cc = ok ? CC_CF : 0;
 	switch (op->aux) {
-	case 2: R16(op->rm) = (uint16_t)v; break;
-	case 4: R64(op->rm) = (uint32_t)v; break;
-	default: R64(op->rm) = v; break;
+	case 2:
+		R16(op->rm) = (uint16_t)v;
+		break;
+	case 4:
+		R64(op->rm) = (uint32_t)v;
+		break;
+	default:
+		R64(op->rm) = v;
+		break;
 	}
 	NEXT;
 }
@@ -379,8 +435,11 @@ OPH(syscall)
 		UD();
 	R64(X86_RCX) = op_next_rip(cpu, op);
 	R64(11) = flags & ~(uint64_t)F_RF;
-	cpu->seg[X86_CS] = (struct x86_seg){ .selector = cs, .limit = 0xffffffff, .attributes = 0xa09b };
-	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)(cs + 8), .limit = 0xffffffff, .attributes = 0xc093 };
+	cpu->seg[X86_CS] =
+		(struct x86_seg){ .selector = cs, .limit = 0xffffffff, .attributes = 0xa09b };
+	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)(cs + 8),
+					     .limit = 0xffffffff,
+					     .attributes = 0xc093 };
 	cpu_set_rflags(cpu, flags & ~cpu->sfmask & ~(uint64_t)(F_RF | F_VM));
 	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
 	x86_update_mode(cpu);
@@ -403,10 +462,14 @@ OPH(sysret)
 	PRIVILEGED;
 	if (wide && !va_canonical(rip))
 		GP0();
-	cpu->seg[X86_CS] = (struct x86_seg){ .selector = (uint16_t)((cs + (wide ? 16 : 0)) | 3), .limit = 0xffffffff,
+	cpu->seg[X86_CS] = (struct x86_seg){ .selector = (uint16_t)((cs + (wide ? 16 : 0)) | 3),
+					     .limit = 0xffffffff,
 					     .attributes = wide ? 0xa0fb : 0xc0fb };
-	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)((cs + 8) | 3), .limit = 0xffffffff, .attributes = 0xc0f3 };
-	cpu_set_rflags(cpu, flags & (F_ARITH | F_TF | F_IF | F_DF | F_IOPL | F_NT | F_AC | F_ID | F_VIF | F_VIP));
+	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)((cs + 8) | 3),
+					     .limit = 0xffffffff,
+					     .attributes = 0xc0f3 };
+	cpu_set_rflags(cpu, flags & (F_ARITH | F_TF | F_IF | F_DF | F_IOPL | F_NT | F_AC | F_ID |
+				     F_VIF | F_VIP));
 	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
 	x86_update_mode(cpu);
 	x86_update_bases(cpu);
@@ -533,7 +596,8 @@ OPH(descriptor_query)
 		code = (type & 0x18) == 0x18;
 		conforming = code && (type & 4);
 		if (!(type & 0x10))
-			ok = op->aux < 2 && (type == 2 || type == 9 || type == 11 || (op->aux == 0 && type == 12));
+			ok = op->aux < 2 &&
+			     (type == 2 || type == 9 || type == 11 || (op->aux == 0 && type == 12));
 		if (!conforming && (cpl > dpl || rpl > dpl))
 			ok = false;
 		if (op->aux == 2 && code && !(type & 2))
@@ -615,12 +679,29 @@ static bool group_0f01(struct x86_bind *b)
 	op->aux2 = in->mod != 3;
 	if (in->mod != 3) {
 		switch (sub) {
-		case 0: case 1: op->aux = (uint8_t)sub; op->fn = store_table; return true;
-		case 2: case 3: op->aux = sub == 3; op->fn = load_table; return true;
-		case 4: op->fn = smsw_m; return true;
-		case 6: b->ends = true; op->fn = lmsw; return true;
-		case 7: b->ends = true; op->fn = invlpg; return true;
-		default: return false;
+		case 0:
+		case 1:
+			op->aux = (uint8_t)sub;
+			op->fn = store_table;
+			return true;
+		case 2:
+		case 3:
+			op->aux = sub == 3;
+			op->fn = load_table;
+			return true;
+		case 4:
+			op->fn = smsw_m;
+			return true;
+		case 6:
+			b->ends = true;
+			op->fn = lmsw;
+			return true;
+		case 7:
+			b->ends = true;
+			op->fn = invlpg;
+			return true;
+		default:
+			return false;
 		}
 	}
 	if (sub == 4) {
@@ -633,10 +714,19 @@ static bool group_0f01(struct x86_bind *b)
 		return true;
 	}
 	switch (in->modrm) {
-	case 0xc1: b->ends = true; op->fn = vmcall; return true;
-	case 0xf8: op->fn = swapgs; return in->mode == 64;
-	case 0xf9: op->aux = 1; op->fn = rdtsc; return true;
-	default: return false;
+	case 0xc1:
+		b->ends = true;
+		op->fn = vmcall;
+		return true;
+	case 0xf8:
+		op->fn = swapgs;
+		return in->mode == 64;
+	case 0xf9:
+		op->aux = 1;
+		op->fn = rdtsc;
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -648,10 +738,23 @@ static bool group_0f00(struct x86_bind *b)
 	b->op->aux2 = in->mod != 3;
 	b->op->imm = in->opsize;
 	switch (sub) {
-	case 0: case 1: b->op->aux = (uint8_t)sub; b->op->fn = store_sel; return true;
-	case 2: case 3: b->op->aux = sub == 3; b->op->fn = load_sel; return true;
-	case 4: case 5: b->op->aux = sub == 4 ? 2 : 3; b->op->fn = descriptor_query; return true;
-	default: return false;
+	case 0:
+	case 1:
+		b->op->aux = (uint8_t)sub;
+		b->op->fn = store_sel;
+		return true;
+	case 2:
+	case 3:
+		b->op->aux = sub == 3;
+		b->op->fn = load_sel;
+		return true;
+	case 4:
+	case 5:
+		b->op->aux = sub == 4 ? 2 : 3;
+		b->op->fn = descriptor_query;
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -703,30 +806,65 @@ static bool bind_map1(struct x86_bind *b)
 	op->aux = in->opsize;
 	op->aux2 = in->mod != 3;
 	switch (in->opcode) {
-	case 0x00: return group_0f00(b);
-	case 0x01: return group_0f01(b);
-	case 0x02: case 0x03:
+	case 0x00:
+		return group_0f00(b);
+	case 0x01:
+		return group_0f01(b);
+	case 0x02:
+	case 0x03:
 		op->aux = in->opcode & 1;
 		op->imm = in->opsize;
 		op->fn = descriptor_query;
 		return true;
-	case 0x05: b->ends = b->no_fall = true; op->fn = syscall; return true;
-	case 0x06: b->ends = true; op->fn = clts; return true;
+	case 0x05:
+		b->ends = b->no_fall = true;
+		op->fn = syscall;
+		return true;
+	case 0x06:
+		b->ends = true;
+		op->fn = clts;
+		return true;
 	case 0x07:
 		b->ends = b->no_fall = true;
 		op->aux = in->rex & 8 ? 8 : 4;
 		op->fn = sysret;
 		return true;
-	case 0x08: case 0x09: op->fn = wbinvd; return true;
-	case 0x0d: case 0x18: case 0x19: case 0x1a: case 0x1b: case 0x1c: case 0x1d: case 0x1e: case 0x1f:
+	case 0x08:
+	case 0x09:
+		op->fn = wbinvd;
+		return true;
+	case 0x0d:
+	case 0x18:
+	case 0x19:
+	case 0x1a:
+	case 0x1b:
+	case 0x1c:
+	case 0x1d:
+	case 0x1e:
+	case 0x1f:
 		op->fn = nop; // prefetches, ENDBR, long NOPs
 		return true;
-	case 0x20: case 0x21: case 0x22: case 0x23: return bind_cr(b);
-	case 0x30: b->ends = true; op->fn = wrmsr; return true;
-	case 0x31: op->aux = 0; op->fn = rdtsc; return true;
-	case 0x32: op->fn = rdmsr; return true;
-	case 0xa2: op->fn = cpuid; return true;
-	case 0xae: return group_0fae(b);
+	case 0x20:
+	case 0x21:
+	case 0x22:
+	case 0x23:
+		return bind_cr(b);
+	case 0x30:
+		b->ends = true;
+		op->fn = wrmsr;
+		return true;
+	case 0x31:
+		op->aux = 0;
+		op->fn = rdtsc;
+		return true;
+	case 0x32:
+		op->fn = rdmsr;
+		return true;
+	case 0xa2:
+		op->fn = cpuid;
+		return true;
+	case 0xae:
+		return group_0fae(b);
 	case 0xc7:
 		if (in->mod != 3 || (in->modrm >> 3 & 7) < 6)
 			return false;
@@ -737,7 +875,8 @@ static bool bind_map1(struct x86_bind *b)
 		op->aux2 = (in->modrm >> 3 & 7) == 7;
 		op->fn = rdrand;
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 
@@ -752,15 +891,42 @@ bool x86_bind_sys(struct x86_bind *b)
 		return bind_map1(b);
 	op->aux = in->opsize;
 	switch (in->opcode) {
-	case 0x90: op->fn = in->rep ? pause_ : nop; return true;
-	case 0x9c: op->fn = pushf; return true;
-	case 0x9d: b->ends = true; op->fn = popf; return true;
-	case 0xcc: b->ends = b->no_fall = true; op->imm = EXC_BP; op->fn = int_op; return true;
-	case 0xcd: b->ends = b->no_fall = true; op->imm = in->imm & 0xff; op->fn = int_op; return true;
-	case 0xf1: b->ends = b->no_fall = true; op->fn = int1; return true;
-	case 0xf4: b->ends = true; op->fn = hlt; return true;
-	case 0xfa: op->fn = cli; return true;
-	case 0xfb: b->ends = true; op->fn = sti; return true;
-	default: return false;
+	case 0x90:
+		op->fn = in->rep ? pause_ : nop;
+		return true;
+	case 0x9c:
+		op->fn = pushf;
+		return true;
+	case 0x9d:
+		b->ends = true;
+		op->fn = popf;
+		return true;
+	case 0xcc:
+		b->ends = b->no_fall = true;
+		op->imm = EXC_BP;
+		op->fn = int_op;
+		return true;
+	case 0xcd:
+		b->ends = b->no_fall = true;
+		op->imm = in->imm & 0xff;
+		op->fn = int_op;
+		return true;
+	case 0xf1:
+		b->ends = b->no_fall = true;
+		op->fn = int1;
+		return true;
+	case 0xf4:
+		b->ends = true;
+		op->fn = hlt;
+		return true;
+	case 0xfa:
+		op->fn = cli;
+		return true;
+	case 0xfb:
+		b->ends = true;
+		op->fn = sti;
+		return true;
+	default:
+		return false;
 	}
 }

@@ -11,8 +11,27 @@
 
 struct x86_cpu;
 
-enum x86_gpr { X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI }; // R8..R15 follow
-enum x86_seg_index { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR, X86_SEG_COUNT };
+enum x86_gpr {
+	X86_RAX,
+	X86_RCX,
+	X86_RDX,
+	X86_RBX,
+	X86_RSP,
+	X86_RBP,
+	X86_RSI,
+	X86_RDI
+}; // R8..R15 follow
+enum x86_seg_index {
+	X86_ES,
+	X86_CS,
+	X86_SS,
+	X86_DS,
+	X86_FS,
+	X86_GS,
+	X86_LDTR,
+	X86_TR,
+	X86_SEG_COUNT
+};
 
 // As hv_x64_segment_register: attributes = type:4 s:1 dpl:2 p:1 reserved:4 avl:1 l:1 d_b:1 g:1.
 struct x86_seg {
@@ -64,7 +83,8 @@ struct x86_env {
 	int (*write)(void *arg, uint64_t gpa, const void *data, unsigned len);
 	// Guest-virtual to guest-physical. NULL: the processor walks the guest's page tables itself. Otherwise 0 with
 	// *ret_gpa, or 1 with *fault filled (to be raised in the guest), or X86_ENV_EXIT.
-	int (*translate)(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa, struct x86_exception *fault);
+	int (*translate)(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa,
+			 struct x86_exception *fault);
 	// 0, or 1: raise #GP(0). MSRs held in x86_state (EFER, STAR, FS_BASE...) are handled inside and do not come here;
 	// EFER, PAT and the rest of those the state holds do not come here. TSC (0x10), APIC_BASE, x2APIC, Hyper-V,
 	// 0x6e0 and everything else do. X86_ENV_EXIT = leave with X86_EXIT_MSR (an intercept is installed).
@@ -106,7 +126,7 @@ enum x86_exit_reason {
 
 struct x86_exit {
 	enum x86_exit_reason reason;
-	uint8_t insn_len; // IO, MSR, CPUID, HLT: length of the instruction
+	uint8_t insn_len;   // IO, MSR, CPUID, HLT: length of the instruction
 	uint8_t insn_bytes; // how many of insn[] were fetched (MMIO, IO)
 	uint8_t insn[15];
 	// MMIO
@@ -127,7 +147,8 @@ struct x86_cpu *x86_cpu_new(const struct x86_env *env, void *arg);
 void x86_cpu_free(struct x86_cpu *cpu);
 
 void x86_get_state(struct x86_cpu *cpu, struct x86_state *ret_state);
-void x86_set_state(struct x86_cpu *cpu, const struct x86_state *state); // flushes translations as needed
+void x86_set_state(struct x86_cpu *cpu,
+		   const struct x86_state *state); // flushes translations as needed
 
 // Cheap access for exits: the 16 GPRs in place; RIP and RFLAGS (lazy flags are materialised).
 uint64_t *x86_gprs(struct x86_cpu *cpu);
@@ -164,8 +185,8 @@ void x86_notify_write(struct x86_cpu *cpu, uint64_t gpa, uint64_t len);
 
 // Page walk as the guest would do it, without setting A/D bits unless set_ad. access: X86_READ/WRITE/EXEC | X86_USER.
 // 0 with *ret_gpa, or 1 with *fault.
-int x86_translate(struct x86_cpu *cpu, uint64_t gva, unsigned access, bool set_ad, uint64_t *ret_gpa,
-		  struct x86_exception *fault);
+int x86_translate(struct x86_cpu *cpu, uint64_t gva, unsigned access, bool set_ad,
+		  uint64_t *ret_gpa, struct x86_exception *fault);
 
 // TSC = host TSC + offset. env->rdmsr(0x10) and RDTSC agree through this.
 void x86_set_tsc_offset(struct x86_cpu *cpu, int64_t offset);

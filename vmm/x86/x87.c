@@ -212,10 +212,25 @@ static uint16_t guest_fsw(const struct x86_cpu *cpu)
 	return cpu->fpu_loaded ? host_fsw() : cpu->fx.fsw;
 }
 
-OPH(fnstsw_ax) { R16(X86_RAX) = guest_fsw(cpu); NEXT; }
-OPH(fnstsw_m) { st16(cpu, op, op_ea(cpu, op), guest_fsw(cpu)); NEXT; }
-OPH(fnstcw) { st16(cpu, op, op_ea(cpu, op), cpu->fx.fcw); NEXT; }
-OPH(fnop_legacy) { NEXT; } // FENI, FDISI, FSETPM
+OPH(fnstsw_ax)
+{
+	R16(X86_RAX) = guest_fsw(cpu);
+	NEXT;
+}
+OPH(fnstsw_m)
+{
+	st16(cpu, op, op_ea(cpu, op), guest_fsw(cpu));
+	NEXT;
+}
+OPH(fnstcw)
+{
+	st16(cpu, op, op_ea(cpu, op), cpu->fx.fcw);
+	NEXT;
+}
+OPH(fnop_legacy)
+{
+	NEXT;
+} // FENI, FDISI, FSETPM
 
 OPH(fldcw)
 {
@@ -369,14 +384,10 @@ OPH(ffreep)
 
 // Bytes of the memory operand: positive read, negative written, 0 none or a control instruction. [opcode - D8][reg]
 static const int8_t mem_bytes[8][8] = {
-	{ 4, 4, 4, 4, 4, 4, 4, 4 },
-	{ 4, 0, -4, -4, 0, 0, 0, 0 },
-	{ 4, 4, 4, 4, 4, 4, 4, 4 },
-	{ 4, -4, -4, -4, 0, 10, 0, -10 },
-	{ 8, 8, 8, 8, 8, 8, 8, 8 },
-	{ 8, -8, -8, -8, 0, 0, 0, 0 },
-	{ 2, 2, 2, 2, 2, 2, 2, 2 },
-	{ 2, -2, -2, -2, 10, 8, -10, -8 },
+	{ 4, 4, 4, 4, 4, 4, 4, 4 }, { 4, 0, -4, -4, 0, 0, 0, 0 },
+	{ 4, 4, 4, 4, 4, 4, 4, 4 }, { 4, -4, -4, -4, 0, 10, 0, -10 },
+	{ 8, 8, 8, 8, 8, 8, 8, 8 }, { 8, -8, -8, -8, 0, 0, 0, 0 },
+	{ 2, 2, 2, 2, 2, 2, 2, 2 }, { 2, -2, -2, -2, 10, 8, -10, -8 },
 };
 
 static bool bind_mem(struct x86_bind *b, unsigned esc, unsigned sub)
@@ -392,21 +403,38 @@ static bool bind_mem(struct x86_bind *b, unsigned esc, unsigned sub)
 	}
 	op->aux = b->insn->opsize == 2;
 	switch (esc * 8 + sub) {
-	case 014: op->fn = env_load; return true; // D9 /4 FLDENV
-	case 015: op->fn = fldcw; return true;
-	case 016: op->fn = fnstenv; return true;
-	case 017: op->fn = fnstcw; return true;
-	case 054: op->aux2 = 1; op->fn = env_load; return true; // DD /4 FRSTOR
-	case 056: op->fn = fnsave; return true;
-	case 057: op->fn = fnstsw_m; return true;
-	default: return false;
+	case 014:
+		op->fn = env_load;
+		return true; // D9 /4 FLDENV
+	case 015:
+		op->fn = fldcw;
+		return true;
+	case 016:
+		op->fn = fnstenv;
+		return true;
+	case 017:
+		op->fn = fnstcw;
+		return true;
+	case 054:
+		op->aux2 = 1;
+		op->fn = env_load;
+		return true; // DD /4 FRSTOR
+	case 056:
+		op->fn = fnsave;
+		return true;
+	case 057:
+		op->fn = fnstsw_m;
+		return true;
+	default:
+		return false;
 	}
 }
 
 // Undocumented opcodes that every processor takes for another: as that one. Others are returned as they are.
 static unsigned canonical(unsigned at)
 {
-	static const uint16_t alias[][2] = { // groups of 8: escape * 64 + ModRM's low six bits
+	static const uint16_t alias[][2] = {
+		// groups of 8: escape * 64 + ModRM's low six bits
 		{ 1 * 64 + 0x18, 5 * 64 + 0x18 }, // D9 D8 FSTP
 		{ 4 * 64 + 0x10, 0 * 64 + 0x10 }, // DC D0 FCOM
 		{ 4 * 64 + 0x18, 0 * 64 + 0x18 }, // DC D8 FCOMP
@@ -426,14 +454,21 @@ static unsigned canonical(unsigned at)
 static bool reg_valid(unsigned esc, unsigned low)
 {
 	switch (esc) {
-	case 1: return low < 0x11 || (low >= 0x18 && low < 0x22) || low == 0x24 || low == 0x25 ||
+	case 1:
+		return low < 0x11 || (low >= 0x18 && low < 0x22) || low == 0x24 || low == 0x25 ||
 		       (low >= 0x28 && low != 0x2f);
-	case 2: return low < 0x20 || low == 0x29;
-	case 3: return low < 0x20 || (low >= 0x28 && low < 0x38);
-	case 5: return low < 0x30;
-	case 6: return low < 0x18 || low == 0x19 || low >= 0x20;
-	case 7: return low < 0x20 || (low >= 0x28 && low < 0x38);
-	default: return true;
+	case 2:
+		return low < 0x20 || low == 0x29;
+	case 3:
+		return low < 0x20 || (low >= 0x28 && low < 0x38);
+	case 5:
+		return low < 0x30;
+	case 6:
+		return low < 0x18 || low == 0x19 || low >= 0x20;
+	case 7:
+		return low < 0x20 || (low >= 0x28 && low < 0x38);
+	default:
+		return true;
 	}
 }
 
@@ -471,7 +506,8 @@ bool x86_bind_x87(struct x86_bind *b)
 		b->op->fn = fwait;
 		return true;
 	}
-	if (!(in->mod == 3 ? bind_reg(b, esc, in->modrm & 0x3f) : bind_mem(b, esc, in->modrm >> 3 & 7)))
+	if (!(in->mod == 3 ? bind_reg(b, esc, in->modrm & 0x3f)
+			   : bind_mem(b, esc, in->modrm >> 3 & 7)))
 		return false;
 	if (b->mode & MODE_NOFPU)
 		b->op->fn = x87_off;
