@@ -266,8 +266,10 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 			};
 	}
 	pthread_mutex_unlock(&p->mem_lock);
-	if (r == 0)
+	if (r == 0) {
+		atomic_fetch_add(&p->regions_changed, 1);
 		flush_vps(p);
+	}
 	return r;
 }
 

@@ -67,6 +67,11 @@ uint64_t soft_lapic_tpr(struct soft_lapic *l);
 void soft_lapic_set_tpr(struct soft_lapic *l, uint64_t v);
 
 // ---- vp.c
+struct soft_region {
+	uint64_t gpa, size;
+	uint8_t *hva;
+	bool writable;
+};
 struct soft_cpuid_override {
 	uint32_t vp, eax, ecx;
 	bool any_vp, subleaf, always;
@@ -89,6 +94,10 @@ struct soft_vp {
 	uint64_t vp_assist, os_id;
 	uint64_t crash[5], crash_ctl;
 	_Atomic uint64_t doorbells, interrupts;
+	// The running VP's own copy of the memory map, so that a TLB miss takes no lock.
+	struct soft_region *regions;
+	unsigned n_regions;
+	uint32_t regions_seen;
 };
 
 int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret);
@@ -106,11 +115,6 @@ int soft_wrmsr(struct soft_vp *vp, uint32_t msr, uint64_t v);
 void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 
 // ---- partition.c
-struct soft_region {
-	uint64_t gpa, size;
-	uint8_t *hva;
-	bool writable;
-};
 struct soft_doorbell {
 	uint64_t gpa, match;
 	uint32_t len;
@@ -141,6 +145,7 @@ struct soft_partition {
 	pthread_mutex_t mem_lock; // guards regions and doorbells
 	struct soft_region regions[SOFT_REGIONS];
 	unsigned n_regions;
+	_Atomic uint32_t regions_changed; // counts changes
 	struct soft_doorbell doorbells[SOFT_DOORBELLS];
 	unsigned n_doorbells;
 

@@ -39,11 +39,32 @@ void soft_vp_interrupted(void)
 }
 
 // ---- the processor's environment
+static void regions_refresh(struct soft_vp *vp)
+{
+	struct soft_partition *p = vp->p;
+
+	pthread_mutex_lock(&p->mem_lock);
+	vp->regions_seen = atomic_load(&p->regions_changed);
+	vp->n_regions = p->n_regions;
+	memcpy(vp->regions, p->regions, p->n_regions * sizeof(*vp->regions));
+	pthread_mutex_unlock(&p->mem_lock);
+}
+
 static void *env_ram(void *arg, uint64_t gpa, bool *writable)
 {
 	struct soft_vp *vp = arg;
 
-	return soft_ram(vp->p, gpa, 4096, writable);
+	if (vp->regions_seen != atomic_load_explicit(&vp->p->regions_changed, memory_order_acquire))
+		regions_refresh(vp);
+	for (unsigned i = 0; i < vp->n_regions; i++) {
+		const struct soft_region *r = &vp->regions[i];
+
+		if (gpa >= r->gpa && gpa - r->gpa < r->size) {
+			*writable = r->writable;
+			return r->hva + (gpa - r->gpa);
+		}
+	}
+	return NULL;
 }
 
 static bool apic_page(const struct soft_vp *vp, uint64_t gpa)
@@ -180,6 +201,7 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret)
 	vp->fd = memfd_create("mshv-vp", MFD_CLOEXEC);
 	vp->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vp->cpu = x86_cpu_new(&vp_env, vp);
+	vp->regions = calloc(SOFT_REGIONS, sizeof(*vp->regions));
 	if (vp->fd >= 0 && ftruncate(vp->fd, 8192) == 0)
 		pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, vp->fd, 0);
 	if (pages != MAP_FAILED) {
@@ -187,10 +209,11 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret)
 		vp->message = (void *)(pages + 4096);
 		vp->regs->version = 1;
 	}
-	if (vp->wake_fd >= 0 && vp->cpu && vp->regs)
+	if (vp->wake_fd >= 0 && vp->cpu && vp->regs && vp->regions)
 		r = soft_lapic_init(&vp->lapic, vp, index);
 	if (r < 0) {
-		vp->lapic.timer_fd = -1;
+		if (!vp->lapic.vp)
+			vp->lapic.timer_fd = -1;
 		soft_vp_free(vp);
 		return r;
 	}
@@ -207,6 +230,7 @@ void soft_vp_free(struct soft_vp *vp)
 		(void)munmap(vp->regs, 8192); // cannot fail on what mmap gave
 	close_fd(vp->fd);
 	close_fd(vp->wake_fd);
+	free(vp->regions);
 	free(vp);
 }
 

@@ -113,6 +113,14 @@ static uint32_t page_sum(const struct code_page *p, const uint8_t *host)
 	return (uint32_t)(sum ^ sum >> 32);
 }
 
+// What is left of a dropped block: whoever still names it (a link, the jump cache) comes here and looks anew.
+OPH(op_dead)
+{
+	(void)op;
+	cpu->rip = cpu->gpr[X86_REG_BVA];
+	return NULL;
+}
+
 static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 {
 	struct x86_code *c = cpu->code;
@@ -124,13 +132,11 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 			at = &(*at)->hash_next;
 		if (*at)
 			*at = b->hash_next;
+		b->ops[0].fn = op_dead;
 	}
 	p->blocks = NULL;
 	p->lines = 0;
 	cpu->link_from = NULL;
-	cpu->gen[0]++; // the jump cache may name them
-	cpu->gen[1]++;
-	x86_update_mode(cpu);
 	// The running block may be one of them: it is left at the next chance.
 	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
 }
@@ -493,6 +499,9 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 	if (from && cpu->block && (cpu->block->gpa & PAGE_MASK_) == (gpa & PAGE_MASK_))
 		((struct x86_op *)(uintptr_t)from)->link = b;
 	if (cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
+		unsigned code = code_seen_bit(f.va);
+
+		cpu->code_seen[code >> 6] |= 1ull << (code & 63);
 		j = jump_slot(cpu, f.va);
 		*j = (struct x86_jump_entry){ .va = f.va,
 					      .key = cpu->jkey[f.va >> 63],

@@ -232,6 +232,8 @@ struct x86_cpu {
 	unsigned step_count;
 	struct x86_tlb_entry *tlbs[2]; // supervisor, user
 	struct x86_itlb_entry *itlb;
+	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
+	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
 	_Atomic uint32_t notify; // x86_notify_write happened
 };
@@ -382,6 +384,11 @@ static inline void st128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t 
 
 // ---- jumps (block.c)
 // Goes to va in the same mode: by the jump cache, or back to x86_run.
+static inline unsigned code_seen_bit(uint64_t va)
+{
+	return (unsigned)((va >> 12 ^ va >> 24) & 4095);
+}
+
 static inline struct x86_jump_entry *jump_slot(struct x86_cpu *cpu, uint64_t va)
 {
 	return &cpu->jump[(va ^ (va >> 12)) & (JUMP_ENTRIES - 1)];

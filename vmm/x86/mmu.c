@@ -115,6 +115,8 @@ static void generation_new(struct x86_cpu *cpu, bool global)
 
 void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
+	cpu->large_seen = 0;
+	memset(cpu->code_seen, 0, sizeof(cpu->code_seen));
 	for (unsigned m = 0; m < 2; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
 			entry_clear(&cpu->tlbs[m][i]);
@@ -130,21 +132,31 @@ void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 	generation_new(cpu, false);
 }
 
+static uint64_t large_bit(uint64_t va)
+{
+	return 1ull << ((va >> 30 ^ va >> 36) & 63);
+}
+
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va)
 {
-	uint64_t page = va & PAGE_MASK_;
+	struct x86_itlb_entry *t = &cpu->itlb[(va >> 12) & (ITLB_ENTRIES - 1)];
+	unsigned code = code_seen_bit(va);
 
 	for (unsigned m = 0; m < 2; m++) {
 		entry_clear(&cpu->tlbs[m][(va >> 12) & TLB_MASK]);
 		// A large page was cached in 4 KiB pieces: all of them go (within 1 GiB, whatever its size was).
-		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+		for (unsigned i = 0; (cpu->large_seen & large_bit(va)) && i < TLB_ENTRIES; i++) {
 			struct x86_tlb_entry *e = &cpu->tlbs[m][i];
 
-			if ((e->flags & TLB_LARGE) && ((e->tag_r & ~1ull) >> 30) == page >> 30)
+			if ((e->flags & TLB_LARGE) && ((e->tag_r & ~1ull) >> 30) == va >> 30)
 				entry_clear(e);
 		}
 	}
-	generation_new(cpu, va >> 63);
+	if (t->va == (va & PAGE_MASK_))
+		t->va = 1;
+	// Only where code came from does the jump cache hold anything; a large page may have brought code from afar.
+	if ((cpu->code_seen[code >> 6] >> (code & 63) & 1) || (cpu->large_seen & large_bit(va)))
+		generation_new(cpu, va >> 63);
 }
 
 void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page)
@@ -216,6 +228,8 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 					   ? e->tag_r
 					   : 1;
 			e->flags = flags & (TLB_GLOBAL | TLB_LARGE);
+			if (flags & TLB_LARGE)
+				cpu->large_seen |= large_bit(va);
 		}
 		p.host += p.gpa & 0xfff;
 		if (watched && (access & X86_WRITE))
