@@ -126,7 +126,7 @@ $(AO)/%.o: %.c $(O)/flags | $(GEN_H)
 $(O)/bin/bulkhead-agent: $(AGENT_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)gcc -static -pthread -Wl,--gc-sections -s -o $@ $^ -lprotobuf-c -lyajl_s -lcap -lm
+	$(Q)gcc -static -pthread -Wl,--gc-sections -s -o $@ $^ -lprotobuf-c -lyajl_s -lcap -lseccomp -lm
 
 # ---- unit tests: one TAP program a file
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)

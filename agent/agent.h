@@ -12,6 +12,7 @@ struct err;
 struct loop;
 struct oci_config;
 struct oci_resources;
+struct oci_seccomp;
 struct ttrpc_call;
 struct ttrpc_server;
 
@@ -84,6 +85,7 @@ struct child_report { // from child to agent
 	int code;     // 0: ready
 	char msg[1000];
 };
+int child_seccomp(const struct oci_seccomp *s, struct err *e); // seccomp.c; NULL: no filter
 int child_capabilities(const struct oci_config *c,
 		       struct err *e); // caps.c: sets, user and groups, in the right order
 

@@ -227,6 +227,9 @@ static int set_up(const struct oci_config *c, const int fds[3], char path[4096],
 	environ = p->env.v;
 	default_home(p->uid);
 	r = working_directory(p->cwd, e);
+	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
+	if (r == 0 && !p->no_new_privileges)
+		r = child_seccomp(c->lin.seccomp, e);
 	r = r < 0 ? r : child_capabilities(c, e);
 	if (r < 0)
 		return r;
@@ -253,6 +256,8 @@ _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
 	if (set_up(c, fds, path, &e) < 0)
+		report_failure(ctl, &e);
+	if (c->process.no_new_privileges && child_seccomp(c->lin.seccomp, &e) < 0)
 		report_failure(ctl, &e);
 	if (io_write_full(ctl, &ready, sizeof(ready)) < 0)
 		_exit(1);

@@ -70,8 +70,13 @@ int config_supported(const struct oci_config *c, struct err *e)
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(*flags); i++)
 		if (*(const bool *)((const char *)c + flags[i].offset))
 			return err_set(e, EOPNOTSUPP, "%s: not supported yet", flags[i].field);
-	if (c->lin.seccomp)
-		return err_set(e, EOPNOTSUPP, "linux.seccomp: not supported yet");
+	if (c->lin.seccomp && (c->lin.seccomp->listener_path || c->lin.seccomp->default_action == OCI_SCMP_NOTIFY))
+		return err_set(e, EOPNOTSUPP, "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY is not supported yet");
+	for (size_t i = 0; c->lin.seccomp && i < c->lin.seccomp->n_rules; i++)
+		if (c->lin.seccomp->rules[i].action == OCI_SCMP_NOTIFY)
+			return err_set(e, EOPNOTSUPP, "linux.seccomp.syscalls: SCMP_ACT_NOTIFY is not supported yet");
+	if (c->lin.seccomp && (c->lin.seccomp->flags & OCI_SCMP_FLAG_WAIT_KILLABLE_RECV))
+		return err_set(e, EOPNOTSUPP, "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: not supported yet");
 	if (c->process.apparmor_profile)
 		return err_set(e, EOPNOTSUPP,
 			       "process.apparmorProfile: the guest kernel has no AppArmor");

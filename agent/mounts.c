@@ -64,15 +64,22 @@ static const struct option propagation_options[] = {
 	{ "shared", MS_SHARED, 0 },         { "rshared", MS_SHARED | MS_REC, 0 },
 	{ "unbindable", MS_UNBINDABLE, 0 }, { "runbindable", MS_UNBINDABLE | MS_REC, 0 },
 };
-static const char *const refused[] = {
-	"rro",       "rrw",         "rsuid",        "rnosuid",        "rdev",       "rnodev",
-	"rexec",     "rnoexec",     "ratime",       "rnoatime",       "rdiratime",  "rnodiratime",
-	"rrelatime", "rnorelatime", "rstrictatime", "rnostrictatime", "rsymfollow", "rnosymfollow",
-	"idmap",     "ridmap",      "tmpcopyup"
+static const char *const refused[] = { "idmap", "ridmap", "tmpcopyup" };
+// For the whole tree below a mount, by mount_setattr: what is set and what is cleared.
+static const struct option recursive_options[] = {
+	{ "rro", MOUNT_ATTR_RDONLY, 0 }, { "rrw", 0, MOUNT_ATTR_RDONLY }, { "rnosuid", MOUNT_ATTR_NOSUID, 0 },
+	{ "rsuid", 0, MOUNT_ATTR_NOSUID }, { "rnodev", MOUNT_ATTR_NODEV, 0 }, { "rdev", 0, MOUNT_ATTR_NODEV },
+	{ "rnoexec", MOUNT_ATTR_NOEXEC, 0 }, { "rexec", 0, MOUNT_ATTR_NOEXEC }, { "rnodiratime", MOUNT_ATTR_NODIRATIME, 0 },
+	{ "rdiratime", 0, MOUNT_ATTR_NODIRATIME }, { "rrelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
+	{ "rnorelatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME }, { "rnoatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME },
+	{ "ratime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME }, { "rstrictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
+	{ "rnostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME }, { "rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0 },
+	{ "rsymfollow", 0, MOUNT_ATTR_NOSYMFOLLOW },
 };
 
 struct parsed {
 	unsigned long flags, propagation;
+	struct mount_attr attr; // recursive
 	char data[2048];
 };
 
@@ -94,6 +101,7 @@ static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
 		const struct option *g =
 			find(propagation_options,
 			     sizeof(propagation_options) / sizeof(*propagation_options), o);
+		const struct option *h = find(recursive_options, sizeof(recursive_options) / sizeof(*recursive_options), o);
 		size_t len = strlen(p->data);
 
 		for (unsigned j = 0; j < sizeof(refused) / sizeof(*refused); j++)
@@ -105,6 +113,9 @@ static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
 			p->flags = (p->flags | f->set) & ~f->clear;
 		} else if (g) {
 			p->propagation = g->set;
+		} else if (h) {
+			p->attr.attr_set = (p->attr.attr_set & ~h->clear) | h->set;
+			p->attr.attr_clr = (p->attr.attr_clr & ~h->set) | h->clear;
 		} else if ((size_t)snprintf(p->data + len, sizeof(p->data) - len, "%s%s",
 					    len ? "," : "", o) >= sizeof(p->data) - len) {
 			return err_set(e, E2BIG, "mounts: %s: options: longer than %zu bytes",
@@ -260,6 +271,9 @@ static int mount_one(int root, const struct oci_mount *m, struct err *e)
 	fd_path(fd2, target);
 	if (bind)
 		r = bind_flags(target, p.flags, m->destination, e);
+	if (r == 0 && (p.attr.attr_set || p.attr.attr_clr) &&
+	    syscall(SYS_mount_setattr, fd2, "", AT_EMPTY_PATH | AT_RECURSIVE, &p.attr, sizeof(p.attr)) < 0)
+		r = err_errno(e, errno, "mounts: %s: recursive attributes", m->destination);
 	if (r == 0 && p.propagation && mount(NULL, target, NULL, p.propagation, NULL) < 0)
 		r = err_errno(e, errno, "mounts: %s: propagation", m->destination);
 	return r;

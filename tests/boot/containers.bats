@@ -159,3 +159,45 @@ pod() {
   pod state seven | grep -q '"status": "stopped"'
   pod delete seven
 }
+
+@test "seccomp: a refused call gets its errno, others work" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [{"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}; c["root"]["readonly"] = False'
+  bundle_args "$BUNDLE" sh -c 'grep Seccomp: /proc/self/status; mkdir /d 2>&1; touch /f && echo made'
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  cat "$WORK/out"
+  grep -q $'Seccomp:\t2' "$WORK/out"
+  grep -q 'No space left on device' "$WORK/out"
+  grep -qx made "$WORK/out"
+}
+
+@test "capabilities, masked and read-only paths, devices" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["process"]["capabilities"] = {k: ["CAP_KILL", "CAP_MKNOD"] for k in ("bounding", "effective", "permitted")}'
+  bundle_args "$BUNDLE" sh -c 'grep CapEff /proc/self/status; cat /proc/kcore | wc -c; echo 1 2>/dev/null > /proc/sys/vm/swappiness || echo ro; echo x > /dev/null && echo null; [ -c /dev/urandom ] && echo dev; mknod /dev/kmsg c 1 11 && (cat < /dev/kmsg) 2>&1 | head -c 100'
+  pod run --bundle "$BUNDLE" one > "$WORK/out" || true
+  cat "$WORK/out"
+  grep -q $'CapEff:\t0000000008000020' "$WORK/out"
+  grep -qx 0 "$WORK/out"
+  grep -qx ro "$WORK/out"
+  grep -qx null "$WORK/out"
+  grep -qx dev "$WORK/out"
+  grep -q 'Operation not permitted' "$WORK/out"
+}
+
+@test "memory limit: the cgroup's OOM killer ends the container with 137" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["linux"]["resources"]["memory"] = {"limit": 16777216}'
+  bundle_args "$BUNDLE" sh -c 'cat /sys/fs/cgroup/memory.max; exec tail -c 100m /dev/zero'
+  pod run --bundle "$BUNDLE" one > "$WORK/out" && rc=0 || rc=$?
+  [ "$(head -n 1 "$WORK/out")" = 16777216 ]
+  [ "$rc" = 137 ]
+}
+
+@test "what is not supported is refused by name, and nothing stays" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["process"]["apparmorProfile"] = "docker-default"'
+  run pod run --bundle "$BUNDLE" one
+  [ "$status" != 0 ]
+  [[ "$output" == *"process.apparmorProfile"* ]]
+}
