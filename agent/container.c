@@ -129,9 +129,10 @@ static void reply_empty(struct ttrpc_call *call)
 
 static void reply_exit(struct container *c, struct ttrpc_call *call)
 {
-	Agent__WaitResponse r = AGENT__WAIT_RESPONSE__INIT;
+	Agent__WaitResponse r;
 	uint8_t buf[32];
 
+	agent__wait_response__init(&r);
 	r.exit_status = WIFSIGNALED(c->status) ? 128 + (uint32_t)WTERMSIG(c->status)
 					       : (uint32_t)WEXITSTATUS(c->status);
 	ttrpc_call_reply(call, buf, agent__wait_response__pack(&r, buf));
@@ -243,10 +244,11 @@ static void on_ctl(void *arg, uint32_t events)
 
 	(void)events;
 	if (r == 0 && rep.code == 0 && c->state == STATE_CREATING) {
-		Agent__CreateResponse resp = AGENT__CREATE_RESPONSE__INIT;
+		Agent__CreateResponse resp;
 		uint8_t buf[32];
 
 		c->state = STATE_CREATED;
+		agent__create_response__init(&resp);
 		resp.pid = (uint32_t)c->pid;
 		ttrpc_call_reply(c->pending, buf, agent__create_response__pack(&resp, buf));
 		c->pending = NULL;

@@ -35,7 +35,7 @@ struct listener {
 static void hello(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__HelloRequest *req = agent__hello_request__unpack(NULL, len, payload);
-	Agent__HelloResponse resp = AGENT__HELLO_RESPONSE__INIT;
+	Agent__HelloResponse resp;
 	struct utsname u;
 	uint8_t buf[512];
 	char version[] = BULKHEAD_VERSION;
@@ -46,6 +46,7 @@ static void hello(struct agent *a, struct ttrpc_call *call, const uint8_t *paylo
 		if (a->guest && req->clock_seconds)
 			guest_set_clock(req->clock_seconds, req->clock_nanos);
 		(void)uname(&u); // cannot fail
+		agent__hello_response__init(&resp);
 		resp.protocol = 1;
 		resp.version = version;
 		resp.kernel = u.release;
