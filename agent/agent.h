@@ -40,6 +40,7 @@ void streams_accept(struct streams *s, int fd); // takes fd: a connection that w
 bool streams_has(const struct streams *s, uint32_t id);
 int streams_take(struct streams *s,
 		 uint32_t id); // the connection of that id, or -1 if it has not come
+void streams_discard(struct streams *s, const uint32_t ids[3]); // closes those that have come
 void streams_on_arrival(struct streams *s, void (*fn)(void *arg), void *arg);
 // Copies from src to dst until src ends; takes both. done is called once.
 int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,

@@ -110,6 +110,8 @@ static int others(int g, const struct oci_resources *r, struct err *e)
 
 	if (r->pids_limit.set && r->pids_limit.v)
 		rc = put_limit(g, "pids.max", r->pids_limit.v, e, "linux.resources.pids.limit");
+	if (rc == 0 && r->blkio_weight.set)
+		rc = err_set(e, EOPNOTSUPP, "linux.resources.blockIO.weight: not supported yet");
 	if (rc == 0 && r->has_blkio_devices)
 		rc = err_set(e, EOPNOTSUPP,
 			     "linux.resources.blockIO: limits per device are not supported yet");
@@ -175,6 +177,10 @@ int cgroup_signal(const char *id, int signo)
 
 	if (g < 0)
 		return -errno;
+	if (signo == SIGKILL) { // the groups below it too, and no race with fork
+		cgroup_kill(id);
+		return 0;
+	}
 	r = io_read_file(g, "cgroup.procs", 1 << 20, &text, NULL, NULL);
 	if (r < 0)
 		return r;
@@ -183,10 +189,37 @@ int cgroup_signal(const char *id, int signo)
 	return 0;
 }
 
+// Bottom up: a container may have made groups of its own.
+static void remove_below(int dir, unsigned depth)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+
+	if (!d) {
+		close_fd(fd);
+		return;
+	}
+	while (depth < 32 && (entry = readdir(d))) {
+		int sub AUTO_CLOSE = -1;
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		sub = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (sub >= 0)
+			remove_below(sub, depth + 1);
+		(void)unlinkat(dir, entry->d_name, AT_REMOVEDIR); // as for the group itself
+	}
+	(void)closedir(d); // read only
+}
+
 void cgroup_remove(const char *id)
 {
+	int g AUTO_CLOSE = group_open(id);
 	char path[1200];
 
+	if (g >= 0)
+		remove_below(g, 0);
 	(void)snprintf(path, sizeof(path), CGROUP_ROOT "/c-%s", id); // ids are at most 1024 bytes
 	(void)rmdir(path); // a group that still holds a dying process goes with the guest
 }

@@ -97,20 +97,26 @@ static int identity(const struct oci_config *c, struct err *e)
 	return 0;
 }
 
-static int limits(const struct oci_process *p, struct err *e)
+// Through the guest's /proc: the container may have none.
+static int oom_score(const struct oci_process *p, struct err *e)
 {
 	char text[24];
 
+	if (!p->oom_score_adj.set)
+		return 0;
+	(void)snprintf(text, sizeof(text), "%lld", (long long)p->oom_score_adj.v); // fits
+	return write_file("/proc/self/oom_score_adj", text, "process.oomScoreAdj", e);
+}
+
+static int limits(const struct oci_process *p, struct err *e)
+{
 	for (size_t i = 0; i < p->n_rlimits; i++) {
 		struct rlimit l = { p->rlimits[i].soft, p->rlimits[i].hard };
 
 		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &l) < 0)
 			return err_errno(e, errno, "process.rlimits: %s", p->rlimits[i].type);
 	}
-	if (!p->oom_score_adj.set)
-		return 0;
-	(void)snprintf(text, sizeof(text), "%lld", (long long)p->oom_score_adj.v); // fits
-	return write_file("/proc/self/oom_score_adj", text, "process.oomScoreAdj", e);
+	return 0;
 }
 
 // cwd is made if it is missing, and tried again as the user: root may be shut out where the user is not.
@@ -207,18 +213,31 @@ static int stdio(const struct oci_process *p, const int fds[3], struct err *e)
 	return 0;
 }
 
-static int set_up(const struct oci_config *c, const int fds[3], char path[4096], struct err *e)
+// What the fork has copied of the agent's. Kept until execve, it would hold other containers' pipes and streams open: they
+// would miss an end of their input for as long as this one waits for its start.
+static int close_others(int ctl, struct err *e)
+{
+	if ((ctl > 3 && syscall(SYS_close_range, 3u, (unsigned)ctl - 1, 0) < 0) ||
+	    syscall(SYS_close_range, (unsigned)ctl + 1, ~0u, 0) < 0)
+		return err_errno(e, errno, "close_range");
+	return 0;
+}
+
+static int set_up(const struct oci_config *c, int ctl, const int fds[3], char path[4096],
+		  struct err *e)
 {
 	const struct oci_process *p = &c->process;
 	int r = stdio(p, fds, e);
 
+	r = r < 0 ? r : close_others(ctl, e);
 	if (r < 0)
 		return r;
 	if (setsid() < 0)
 		return err_errno(e, errno, "setsid");
 	if (c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "linux.namespaces: cgroup");
-	r = identity(c, e);
+	r = oom_score(p, e);
+	r = r < 0 ? r : identity(c, e);
 	r = r < 0 ? r : enter_root(c, e);
 	r = r < 0 ? r : limits(p, e);
 	if (r < 0)
@@ -255,7 +274,7 @@ _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
 	// The first byte: the agent has put this process into its cgroup.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	if (set_up(c, fds, path, &e) < 0)
+	if (set_up(c, ctl, fds, path, &e) < 0)
 		report_failure(ctl, &e);
 	if (c->process.no_new_privileges && child_seccomp(c->lin.seccomp, &e) < 0)
 		report_failure(ctl, &e);

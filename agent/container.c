@@ -70,13 +70,19 @@ int config_supported(const struct oci_config *c, struct err *e)
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(*flags); i++)
 		if (*(const bool *)((const char *)c + flags[i].offset))
 			return err_set(e, EOPNOTSUPP, "%s: not supported yet", flags[i].field);
-	if (c->lin.seccomp && (c->lin.seccomp->listener_path || c->lin.seccomp->default_action == OCI_SCMP_NOTIFY))
-		return err_set(e, EOPNOTSUPP, "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY is not supported yet");
+	if (c->lin.seccomp &&
+	    (c->lin.seccomp->listener_path || c->lin.seccomp->default_action == OCI_SCMP_NOTIFY))
+		return err_set(e, EOPNOTSUPP,
+			       "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY is not supported yet");
 	for (size_t i = 0; c->lin.seccomp && i < c->lin.seccomp->n_rules; i++)
 		if (c->lin.seccomp->rules[i].action == OCI_SCMP_NOTIFY)
-			return err_set(e, EOPNOTSUPP, "linux.seccomp.syscalls: SCMP_ACT_NOTIFY is not supported yet");
+			return err_set(
+				e, EOPNOTSUPP,
+				"linux.seccomp.syscalls: SCMP_ACT_NOTIFY is not supported yet");
 	if (c->lin.seccomp && (c->lin.seccomp->flags & OCI_SCMP_FLAG_WAIT_KILLABLE_RECV))
-		return err_set(e, EOPNOTSUPP, "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: not supported yet");
+		return err_set(
+			e, EOPNOTSUPP,
+			"linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: not supported yet");
 	if (c->process.apparmor_profile)
 		return err_set(e, EOPNOTSUPP,
 			       "process.apparmorProfile: the guest kernel has no AppArmor");
@@ -169,6 +175,7 @@ static void fail_pending(struct container *c, const struct err *e)
 static void abandon(struct container *c, const struct err *e)
 {
 	fail_pending(c, e);
+	streams_discard(c->a->streams, c->stream);
 	if (c->pid > 0) {
 		(void)kill(c->pid, SIGKILL);    // it may have ended by itself
 		(void)waitpid(c->pid, NULL, 0); // killed: this does not wait long
@@ -400,6 +407,9 @@ void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *
 		streams_on_arrival(a->streams, on_arrival, a);
 		begin(c);
 	}
+	if (req && !c)
+		streams_discard(a->streams, (uint32_t[3]){ req->stdin_stream, req->stdout_stream,
+							   req->stderr_stream });
 	if (req)
 		agent__create_request__free_unpacked(req, NULL);
 }

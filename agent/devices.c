@@ -28,7 +28,7 @@ static const struct oci_device_rule always[] = {
 	{ true, 'c', 1, 7, true, true, true },     { true, 'c', 5, 0, true, true, true },
 	{ true, 'c', 1, 5, true, true, true },     { true, 'c', 1, 9, true, true, true },
 	{ true, 'c', 5, 1, true, true, true },     { true, 'c', 136, -1, true, true, true },
-	{ true, 'c', 5, 2, true, true, true },
+	{ true, 'c', 5, 2, true, true, true },     { true, 'c', 10, 200, true, true, true },
 };
 
 static struct bpf_insn insn(uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)

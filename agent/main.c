@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -165,7 +166,11 @@ int main(void)
 	struct agent a = { .guest = true };
 	struct err e = { 0 };
 
+	struct rlimit files = { 65536, 65536 };
+
 	(void)signal(SIGPIPE, SIG_IGN); // writes say it
+	(void)setrlimit(RLIMIT_NOFILE,
+			&files); // the default of 1024 is short for a pod of many containers
 	log_init("agent", STDERR_FILENO, LOG_TEXT, LOG_INFO);
 	if (getpid() != 1) {
 		(void)fprintf(

@@ -67,13 +67,23 @@ static const struct option propagation_options[] = {
 static const char *const refused[] = { "idmap", "ridmap", "tmpcopyup" };
 // For the whole tree below a mount, by mount_setattr: what is set and what is cleared.
 static const struct option recursive_options[] = {
-	{ "rro", MOUNT_ATTR_RDONLY, 0 }, { "rrw", 0, MOUNT_ATTR_RDONLY }, { "rnosuid", MOUNT_ATTR_NOSUID, 0 },
-	{ "rsuid", 0, MOUNT_ATTR_NOSUID }, { "rnodev", MOUNT_ATTR_NODEV, 0 }, { "rdev", 0, MOUNT_ATTR_NODEV },
-	{ "rnoexec", MOUNT_ATTR_NOEXEC, 0 }, { "rexec", 0, MOUNT_ATTR_NOEXEC }, { "rnodiratime", MOUNT_ATTR_NODIRATIME, 0 },
-	{ "rdiratime", 0, MOUNT_ATTR_NODIRATIME }, { "rrelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
-	{ "rnorelatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME }, { "rnoatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME },
-	{ "ratime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME }, { "rstrictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
-	{ "rnostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME }, { "rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0 },
+	{ "rro", MOUNT_ATTR_RDONLY, 0 },
+	{ "rrw", 0, MOUNT_ATTR_RDONLY },
+	{ "rnosuid", MOUNT_ATTR_NOSUID, 0 },
+	{ "rsuid", 0, MOUNT_ATTR_NOSUID },
+	{ "rnodev", MOUNT_ATTR_NODEV, 0 },
+	{ "rdev", 0, MOUNT_ATTR_NODEV },
+	{ "rnoexec", MOUNT_ATTR_NOEXEC, 0 },
+	{ "rexec", 0, MOUNT_ATTR_NOEXEC },
+	{ "rnodiratime", MOUNT_ATTR_NODIRATIME, 0 },
+	{ "rdiratime", 0, MOUNT_ATTR_NODIRATIME },
+	{ "rrelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
+	{ "rnorelatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
+	{ "rnoatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME },
+	{ "ratime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
+	{ "rstrictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
+	{ "rnostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
+	{ "rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0 },
 	{ "rsymfollow", 0, MOUNT_ATTR_NOSYMFOLLOW },
 };
 
@@ -101,7 +111,9 @@ static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
 		const struct option *g =
 			find(propagation_options,
 			     sizeof(propagation_options) / sizeof(*propagation_options), o);
-		const struct option *h = find(recursive_options, sizeof(recursive_options) / sizeof(*recursive_options), o);
+		const struct option *h =
+			find(recursive_options,
+			     sizeof(recursive_options) / sizeof(*recursive_options), o);
 		size_t len = strlen(p->data);
 
 		for (unsigned j = 0; j < sizeof(refused) / sizeof(*refused); j++)
@@ -272,7 +284,8 @@ static int mount_one(int root, const struct oci_mount *m, struct err *e)
 	if (bind)
 		r = bind_flags(target, p.flags, m->destination, e);
 	if (r == 0 && (p.attr.attr_set || p.attr.attr_clr) &&
-	    syscall(SYS_mount_setattr, fd2, "", AT_EMPTY_PATH | AT_RECURSIVE, &p.attr, sizeof(p.attr)) < 0)
+	    syscall(SYS_mount_setattr, fd2, "", AT_EMPTY_PATH | AT_RECURSIVE, &p.attr,
+		    sizeof(p.attr)) < 0)
 		r = err_errno(e, errno, "mounts: %s: recursive attributes", m->destination);
 	if (r == 0 && p.propagation && mount(NULL, target, NULL, p.propagation, NULL) < 0)
 		r = err_errno(e, errno, "mounts: %s: propagation", m->destination);

@@ -36,13 +36,15 @@ static uint32_t action(enum oci_scmp_action a, const struct oci_opt_u32 *code)
 
 static enum scmp_compare compare(enum oci_scmp_op op)
 {
-	static const enum scmp_compare ops[] = { SCMP_CMP_NE, SCMP_CMP_LT, SCMP_CMP_LE,       SCMP_CMP_EQ,
-						 SCMP_CMP_GE, SCMP_CMP_GT, SCMP_CMP_MASKED_EQ };
+	static const enum scmp_compare ops[] = { SCMP_CMP_NE,       SCMP_CMP_LT, SCMP_CMP_LE,
+						 SCMP_CMP_EQ,       SCMP_CMP_GE, SCMP_CMP_GT,
+						 SCMP_CMP_MASKED_EQ };
 
 	return ops[op];
 }
 
-static int add(scmp_filter_ctx f, uint32_t act, int nr, const struct oci_scmp_rule *r, struct err *e)
+static int add(scmp_filter_ctx f, uint32_t act, int nr, const struct oci_scmp_rule *r,
+	       struct err *e)
 {
 	struct scmp_arg_cmp cmp[6];
 	unsigned used = 0, n = 0;
@@ -52,7 +54,8 @@ static int add(scmp_filter_ctx f, uint32_t act, int nr, const struct oci_scmp_ru
 		const struct oci_scmp_arg *a = &r->args[i];
 		struct scmp_arg_cmp c = { a->index, compare(a->op), a->value, a->value_two };
 
-		if (used >> a->index & 1 || n == 6) { // two tests of one argument: either is enough, as in runc
+		if (used >> a->index & 1 ||
+		    n == 6) { // two tests of one argument: either is enough, as in runc
 			rc = seccomp_rule_add_array(f, act, nr, 1, &c);
 			if (rc < 0 && rc != -EEXIST)
 				return err_errno(e, -rc, "linux.seccomp: rule");
@@ -78,7 +81,8 @@ static int rules(scmp_filter_ctx f, const struct oci_seccomp *s, struct err *e)
 		for (size_t j = 0; r == 0 && j < s->rules[i].names.n; j++) {
 			int nr = seccomp_syscall_resolve_name(s->rules[i].names.v[j]);
 
-			if (nr != __NR_SCMP_ERROR) // a name that this library does not know is no call of this kernel
+			if (nr !=
+			    __NR_SCMP_ERROR) // a name that this library does not know is no call of this kernel
 				r = add(f, act, nr, &s->rules[i], e);
 		}
 	}
@@ -98,7 +102,8 @@ static int architectures(scmp_filter_ctx f, const struct oci_seccomp *s, struct 
 		arch = seccomp_arch_resolve_name(name);
 		r = arch ? seccomp_arch_add(f, arch) : -EINVAL;
 		if (r < 0 && r != -EEXIST)
-			return err_errno(e, -r, "linux.seccomp.architectures: %s", s->architectures.v[i]);
+			return err_errno(e, -r, "linux.seccomp.architectures: %s",
+					 s->architectures.v[i]);
 	}
 	return 0;
 }

@@ -14,7 +14,7 @@
 #include "base/loop.h"
 #include "base/own.h"
 
-enum { STREAMS_MAX = 256, HEADER_BYTES = 8, RELAY_BYTES = 64 << 10 };
+enum { STREAMS_MAX = 256, HEADER_BYTES = 8, RELAY_BYTES = 64 << 10, RELAY_ROUNDS = 16 };
 
 struct pending {
 	struct streams *s;
@@ -43,6 +43,13 @@ int streams_new(struct loop *l, struct streams **ret, struct err *e)
 	s->loop = l;
 	*ret = s;
 	return 0;
+}
+
+void streams_discard(struct streams *s, const uint32_t ids[3])
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (ids[i])
+			close_fd(streams_take(s, ids[i]));
 }
 
 void streams_on_arrival(struct streams *s, void (*fn)(void *arg), void *arg)
@@ -129,9 +136,8 @@ int streams_take(struct streams *s, uint32_t id)
 // ---- relays
 struct relay {
 	struct loop *loop;
-	int src, dst; // owned
-	struct loop_source *in, *out;
-	bool eof;
+	int src, dst;                 // owned
+	struct loop_source *in, *out; // in: NULL while data waits to be written
 	size_t at, len;
 	void (*done)(void *arg);
 	void *arg;
@@ -159,16 +165,29 @@ static void relay_end(struct relay *r)
 		done(arg);
 }
 
-static void relay_watch(struct relay *r)
+static void on_relay_in(void *arg, uint32_t events);
+
+// While data waits for the reader the source is not watched at all: epoll tells of a hang-up whether asked or not, and a
+// container that has ended with its output unread would keep the loop turning.
+static int relay_watch(struct relay *r)
 {
-	(void)loop_mod_fd(r->in, r->len || r->eof ? 0 : EPOLLIN); // both are there
-	(void)loop_mod_fd(r->out, r->len ? EPOLLOUT : 0);         // as above
+	if (r->len) {
+		loop_remove(r->in);
+		r->in = NULL;
+	} else if (!r->in) {
+		int rc = loop_add_fd(r->loop, "stream in", r->src, EPOLLIN, on_relay_in, r, &r->in,
+				     NULL);
+
+		if (rc < 0)
+			return rc;
+	}
+	return loop_mod_fd(r->out, r->len ? EPOLLOUT : 0);
 }
 
-// False: the relay has ended.
+// False: the relay has ended. Leaves off after some rounds, so that two fast ends do not keep the loop to themselves.
 static bool relay_step(struct relay *r)
 {
-	for (;;) {
+	for (unsigned round = 0; round < RELAY_ROUNDS; round++) {
 		ssize_t n;
 
 		while (r->len) {
@@ -182,47 +201,35 @@ static bool relay_step(struct relay *r)
 			r->at += (size_t)n;
 			r->len -= (size_t)n;
 		}
-		if (r->eof)
-			return false;
 		n = read(r->src, r->buf, sizeof(r->buf));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			return true;
 		if (n <= 0)
 			return false;
 		r->at = 0;
 		r->len = (size_t)n;
 	}
+	return true;
 }
 
-static void on_relay(void *arg, uint32_t events)
+static void on_relay_in(void *arg, uint32_t events)
 {
 	struct relay *r = arg;
 
-	// With data waiting for the other side, a hang-up of this one is no news.
-	if (relay_step(r)) {
-		if ((events & (EPOLLHUP | EPOLLERR)) && r->len) {
-			// The reader has gone for good: writing would only say so again.
-			relay_watch(r);
-			return;
-		}
-		relay_watch(r);
-	} else {
+	(void)events;
+	if (!relay_step(r) || relay_watch(r) < 0)
 		relay_end(r);
-	}
 }
 
-// The reader's end: only its going away matters when nothing is to be written.
+// The reader's end: when nothing is to be written, only its going away wakes it.
 static void on_relay_out(void *arg, uint32_t events)
 {
 	struct relay *r = arg;
 
-	if (!r->len && (events & EPOLLERR)) {
+	if ((events & (EPOLLERR | EPOLLHUP)) && !r->len)
 		relay_end(r);
-		return;
-	}
-	on_relay(arg, 0);
+	else
+		on_relay_in(r, 0);
 }
 
 int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,
@@ -243,7 +250,7 @@ int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *a
 	r->arg = arg;
 	(void)fcntl(src, F_SETFL, O_NONBLOCK); // sockets and pipes take it
 	(void)fcntl(dst, F_SETFL, O_NONBLOCK); // as above
-	rc = loop_add_fd(l, "stream in", src, EPOLLIN, on_relay, r, &r->in, e);
+	rc = loop_add_fd(l, "stream in", src, EPOLLIN, on_relay_in, r, &r->in, e);
 	rc = rc < 0 ? rc : loop_add_fd(l, "stream out", dst, 0, on_relay_out, r, &r->out, e);
 	if (rc < 0) {
 		relay_free(r);

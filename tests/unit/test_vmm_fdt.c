@@ -30,10 +30,9 @@ static struct {
 
 static const void *build(unsigned vcpus, unsigned n_virtio)
 {
-	struct boot_info info = { .cmdline = "",
-				  .vcpus = vcpus,
-				  .virtio = devices,
-				  .n_virtio = n_virtio };
+	struct boot_info info = {
+		.cmdline = "", .vcpus = vcpus, .virtio = devices, .n_virtio = n_virtio
+	};
 	struct err e = { 0 };
 	int n;
 
@@ -121,7 +120,8 @@ static void processors(void **state)
 
 		cell(f, "/cpus", "#address-cells", 1);
 		cell(f, "/cpus", "#size-cells", 0);
-		fdt_for_each_subnode(child, f, node(f, "/cpus")) {
+		fdt_for_each_subnode(child, f, node(f, "/cpus"))
+		{
 			char path[32];
 
 			(void)snprintf(path, sizeof(path), "/cpus/cpu@%u", i); // fits
@@ -224,10 +224,8 @@ static void too_small(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(processors),
-		cmocka_unit_test(chips),
-		cmocka_unit_test(power_and_clock),
-		cmocka_unit_test(virtio),
+		cmocka_unit_test(processors),      cmocka_unit_test(chips),
+		cmocka_unit_test(power_and_clock), cmocka_unit_test(virtio),
 		cmocka_unit_test(too_small),
 	};
 

@@ -136,16 +136,16 @@
 	}
 
 #define ALL_SIZES(macro, name) macro(name, 8) macro(name, 16) macro(name, 32) macro(name, 64)
-#define DEF4(name, asmop, pre)                                                        \
-	BIN(name, 8, asmop, pre)                                                      \
-	BIN(name, 16, asmop, pre) BIN(name, 32, asmop, pre) BIN(name, 64, asmop, pre) \
-		LOCKED(name, 8, asmop, pre) LOCKED(name, 16, asmop, pre)              \
-			LOCKED(name, 32, asmop, pre) LOCKED(name, 64, asmop, pre)     \
-				ALL_SIZES(FORMS, name)
-#define DEFCMP4(name, asmop)                                                       \
-	CMPLIKE(name, 8, asmop)                                                    \
-	CMPLIKE(name, 16, asmop) CMPLIKE(name, 32, asmop) CMPLIKE(name, 64, asmop) \
-		ALL_SIZES(READ_FORMS, name)
+#define DEF4(name, asmop, pre)                                                          \
+	BIN(name, 8, asmop, pre)                                                        \
+	BIN(name, 16, asmop, pre)                                                       \
+	BIN(name, 32, asmop, pre) BIN(name, 64, asmop, pre) LOCKED(name, 8, asmop, pre) \
+		LOCKED(name, 16, asmop, pre) LOCKED(name, 32, asmop, pre)               \
+			LOCKED(name, 64, asmop, pre) ALL_SIZES(FORMS, name)
+#define DEFCMP4(name, asmop)     \
+	CMPLIKE(name, 8, asmop)  \
+	CMPLIKE(name, 16, asmop) \
+	CMPLIKE(name, 32, asmop) CMPLIKE(name, 64, asmop) ALL_SIZES(READ_FORMS, name)
 
 DEF4(add, "add", "")
 DEF4(or, "or", "")
@@ -260,7 +260,8 @@ UN4(neg, "neg", "")
 		NEXT;                                                                 \
 	}
 NOTOP(8)
-NOTOP(16) NOTOP(32) NOTOP(64)
+NOTOP(16)
+NOTOP(32) NOTOP(64)
 
 #define UROW(name)                                                                             \
 	{                                                                                      \
@@ -451,9 +452,10 @@ OPH(op_muldiv_m)
 		NEXT;                                                                         \
 	}
 IMUL(16)
-IMUL(32) IMUL(64) static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm },
-							 { imul32_rr, imul32_rm },
-							 { imul64_rr, imul64_rm } };
+IMUL(32)
+IMUL(64) static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm },
+						{ imul32_rr, imul32_rm },
+						{ imul64_rr, imul64_rm } };
 
 // ---- XADD, CMPXCHG, CMPXCHG8B/16B. Memory forms are atomic whether or not LOCK is given, which is allowed.
 #define EXCH(bits)                                                                    \
@@ -524,7 +526,8 @@ IMUL(32) IMUL(64) static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm 
 		NEXT;                                                                 \
 	}
 EXCH(8)
-EXCH(16) EXCH(32) EXCH(64)
+EXCH(16)
+EXCH(32) EXCH(64)
 #define XROW(name)                                                                                \
 	{                                                                                         \
 		{ name##8_r, name##8_m }, { name##16_r, name##16_m }, { name##32_r, name##32_m }, \

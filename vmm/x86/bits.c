@@ -11,14 +11,15 @@
 #define COND_L(c) (((c) >> 15 ^ (c)) & 1)
 #define COND_LE(c) (((c)&CC_ZF) || COND_L(c))
 
-#define PER_CONDITION(X)                                                                      \
-	X(o, COND_O(cpu->cc))                                                                 \
-	X(no, !COND_O(cpu->cc)) X(b, COND_B(cpu->cc)) X(ae, !COND_B(cpu->cc))                 \
-		X(z, COND_Z(cpu->cc)) X(nz, !COND_Z(cpu->cc)) X(be, COND_BE(cpu->cc))         \
-			X(a, !COND_BE(cpu->cc)) X(s, COND_S(cpu->cc)) X(ns, !COND_S(cpu->cc)) \
-				X(p, COND_P(cpu->cc)) X(np, !COND_P(cpu->cc))                 \
-					X(l, COND_L(cpu->cc)) X(ge, !COND_L(cpu->cc))         \
-						X(le, COND_LE(cpu->cc)) X(g, !COND_LE(cpu->cc))
+#define PER_CONDITION(X)                                                                    \
+	X(o, COND_O(cpu->cc))                                                               \
+	X(no, !COND_O(cpu->cc))                                                             \
+	X(b, COND_B(cpu->cc)) X(ae, !COND_B(cpu->cc)) X(z, COND_Z(cpu->cc))                 \
+		X(nz, !COND_Z(cpu->cc)) X(be, COND_BE(cpu->cc)) X(a, !COND_BE(cpu->cc))     \
+			X(s, COND_S(cpu->cc)) X(ns, !COND_S(cpu->cc)) X(p, COND_P(cpu->cc)) \
+				X(np, !COND_P(cpu->cc)) X(l, COND_L(cpu->cc))               \
+					X(ge, !COND_L(cpu->cc)) X(le, COND_LE(cpu->cc))     \
+						X(g, !COND_LE(cpu->cc))
 #define COND_ROW(prefix, suffix)                                                              \
 	{                                                                                     \
 		prefix##o##suffix, prefix##no##suffix, prefix##b##suffix, prefix##ae##suffix, \
@@ -148,9 +149,10 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 		NEXT;                                                                          \
 	}
 BITOPS(16)
-BITOPS(32) BITOPS(64) static x86_fn *const bit_fn[3][2] = { { bit16_r, bit16_m },
-							    { bit32_r, bit32_m },
-							    { bit64_r, bit64_m } };
+BITOPS(32)
+BITOPS(64) static x86_fn *const bit_fn[3][2] = { { bit16_r, bit16_m },
+						 { bit32_r, bit32_m },
+						 { bit64_r, bit64_m } };
 
 // ---- scans. With a source of zero the destination keeps its value, as processors do.
 #define SCAN(name, bits)                                                                 \
@@ -178,11 +180,11 @@ BITOPS(32) BITOPS(64) static x86_fn *const bit_fn[3][2] = { { bit16_r, bit16_m }
 		NEXT;                                                                    \
 	}
 SCAN(bsf, 16)
-SCAN(bsf, 32) SCAN(bsf, 64) SCAN(bsr, 16) SCAN(bsr, 32)
-	SCAN(bsr, 64) static x86_fn *const scan[2][3][2] = {
-		{ { bsf16_r, bsf16_m }, { bsf32_r, bsf32_m }, { bsf64_r, bsf64_m } },
-		{ { bsr16_r, bsr16_m }, { bsr32_r, bsr32_m }, { bsr64_r, bsr64_m } },
-	};
+SCAN(bsf, 32)
+SCAN(bsf, 64) SCAN(bsr, 16) SCAN(bsr, 32) SCAN(bsr, 64) static x86_fn *const scan[2][3][2] = {
+	{ { bsf16_r, bsf16_m }, { bsf32_r, bsf32_m }, { bsf64_r, bsf64_m } },
+	{ { bsr16_r, bsr16_m }, { bsr32_r, bsr32_m }, { bsr64_r, bsr64_m } },
+};
 
 static uint64_t operand(struct x86_cpu *cpu, const struct x86_op *op, unsigned bytes, bool mem)
 {

@@ -33,7 +33,8 @@
 	}
 #define C cpu->cc
 JCC(o, C &CC_OF)
-JCC(no, !(C & CC_OF)) JCC(b, C &CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C &CC_ZF) JCC(nz, !(C & CC_ZF))
+JCC(no, !(C & CC_OF))
+JCC(b, C &CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C &CC_ZF) JCC(nz, !(C & CC_ZF))
 	JCC(be, C &(CC_CF | CC_ZF)) JCC(a, !(C & (CC_CF | CC_ZF))) JCC(s, C &CC_SF)
 		JCC(ns, !(C & CC_SF)) JCC(p, C &CC_PF) JCC(np, !(C & CC_PF)) JCC(l, COND_L(C))
 			JCC(ge, !COND_L(C)) JCC(le, (C & CC_ZF) || COND_L(C))

@@ -48,20 +48,21 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 	}
 #define M8(name) MMX_BIN(name, 64)
 MMX_BIN(punpcklbw, 32)
-MMX_BIN(punpcklwd, 32) MMX_BIN(punpckldq, 32) M8(punpckhbw) M8(punpckhwd) M8(punpckhdq) M8(
-	packsswb) M8(packuswb) M8(packssdw) M8(pcmpgtb) M8(pcmpgtw) M8(pcmpgtd) M8(pcmpeqb)
-	M8(pcmpeqw) M8(pcmpeqd) M8(psrlw) M8(psrld) M8(psrlq) M8(psraw) M8(psrad) M8(psllw) M8(
-		pslld) M8(psllq) M8(paddb) M8(paddw) M8(paddd) M8(paddq) M8(psubb) M8(psubw)
-		M8(psubd) M8(psubq) M8(paddsb) M8(paddsw) M8(paddusb) M8(paddusw) M8(psubsb) M8(
-			psubsw) M8(psubusb) M8(psubusw) M8(pminub) M8(pminsw) M8(pmaxub) M8(pmaxsw)
-			M8(pand) M8(pandn) M8(por) M8(pxor) M8(pavgb) M8(pavgw) M8(pmulhuw) M8(
-				pmulhw) M8(pmullw) M8(pmuludq) M8(pmaddwd) M8(psadbw) M8(pshufb)
-				M8(phaddw) M8(phaddd) M8(phaddsw) M8(pmaddubsw) M8(phsubw)
-					M8(phsubd) M8(phsubsw) M8(psignb) M8(psignw) M8(psignd)
-						M8(pmulhrsw) M8(pabsb) M8(pabsw) M8(pabsd)
+MMX_BIN(punpcklwd, 32)
+MMX_BIN(punpckldq, 32) M8(punpckhbw) M8(punpckhwd) M8(punpckhdq) M8(packsswb) M8(packuswb) M8(
+	packssdw) M8(pcmpgtb) M8(pcmpgtw) M8(pcmpgtd) M8(pcmpeqb) M8(pcmpeqw) M8(pcmpeqd) M8(psrlw)
+	M8(psrld) M8(psrlq) M8(psraw) M8(psrad) M8(psllw) M8(pslld) M8(psllq) M8(paddb) M8(
+		paddw) M8(paddd) M8(paddq) M8(psubb) M8(psubw) M8(psubd) M8(psubq) M8(paddsb)
+		M8(paddsw) M8(paddusb) M8(paddusw) M8(psubsb) M8(psubsw) M8(psubusb) M8(psubusw) M8(
+			pminub) M8(pminsw) M8(pmaxub) M8(pmaxsw) M8(pand) M8(pandn) M8(por) M8(pxor)
+			M8(pavgb) M8(pavgw) M8(pmulhuw) M8(pmulhw) M8(pmullw) M8(pmuludq)
+				M8(pmaddwd) M8(psadbw) M8(pshufb) M8(phaddw) M8(phaddd) M8(phaddsw)
+					M8(pmaddubsw) M8(phsubw) M8(phsubd) M8(phsubsw) M8(psignb)
+						M8(psignw) M8(psignd) M8(pmulhrsw) M8(pabsb)
+							M8(pabsw) M8(pabsd)
 
-							typedef void mmx_stub(void *d,
-									      const void *s);
+								typedef void mmx_stub(
+									void *d, const void *s);
 
 #define MMX_IMM(name)                                     \
 	OPHX(mmx_##name##_r)                              \
@@ -101,19 +102,15 @@ MMX_IMM(palignr)
 		(void)v; /* some have no use for it */ \
 		NEXT;                                  \
 	}
-	MMX_OP(movd_r, v = op->aux & SIMD_W ? R64(op->rm) : R32(op->rm), mm_set(cpu, op->reg, v))
-		MMX_OP(movd_m,
-		       v = op->aux & SIMD_W ? ld64(cpu, op, op_ea(cpu, op))
-					    : ld32(cpu, op, op_ea(cpu, op)),
-		       mm_set(cpu, op->reg, v))
-			MMX_OP(movd_sr, ,
-			       R64(op->rm) = op->aux & SIMD_W ? MM(op->reg) : (uint32_t)MM(op->reg))
-				MMX_OP(movq_r, , mm_set(cpu, op->reg, MM(op->rm)))
-					MMX_OP(movq_sr, , mm_set(cpu, op->rm, MM(op->reg)))
-						MMX_OP(movq_m, v = ld64(cpu, op, op_ea(cpu, op)),
-						       mm_set(cpu, op->reg, v))
+MMX_OP(movd_r, v = op->aux & SIMD_W ? R64(op->rm) : R32(op->rm), mm_set(cpu, op->reg, v))
+MMX_OP(movd_m, v = op->aux & SIMD_W ? ld64(cpu, op, op_ea(cpu, op)) : ld32(cpu, op, op_ea(cpu, op)),
+       mm_set(cpu, op->reg, v))
+MMX_OP(movd_sr, , R64(op->rm) = op->aux & SIMD_W ? MM(op->reg) : (uint32_t)MM(op->reg))
+MMX_OP(movq_r, , mm_set(cpu, op->reg, MM(op->rm)))
+MMX_OP(movq_sr, , mm_set(cpu, op->rm, MM(op->reg)))
+MMX_OP(movq_m, v = ld64(cpu, op, op_ea(cpu, op)), mm_set(cpu, op->reg, v))
 
-							static uint64_t sign_mask(uint64_t v)
+static uint64_t sign_mask(uint64_t v)
 {
 	uint64_t m = 0;
 
@@ -231,4 +228,4 @@ TO_XMM(cvtpi2pd, false)
 		mm_set(cpu, op->reg, name##_do(s));                                               \
 		NEXT;                                                                             \
 	}
-	TO_MMX(cvttps2pi, 8) TO_MMX(cvtps2pi, 8) TO_MMX(cvttpd2pi, 16) TO_MMX(cvtpd2pi, 16)
+TO_MMX(cvttps2pi, 8) TO_MMX(cvtps2pi, 8) TO_MMX(cvttpd2pi, 16) TO_MMX(cvtpd2pi, 16)

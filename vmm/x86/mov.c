@@ -29,7 +29,8 @@
 		NEXT;                                                                  \
 	}
 MOVS(8)
-MOVS(16) MOVS(32) MOVS(64)
+MOVS(16)
+MOVS(32) MOVS(64)
 // Plain base + displacement is most of all addresses.
 #define MOVD(bits)                                                                           \
 	OPH(mov##bits##_rd)                                                                  \
@@ -70,7 +71,8 @@ static x86_fn *const movs[4][5] = { MROW(8), MROW(16), MROW(32), MROW(64) };
 		NEXT;                                                                  \
 	}
 EXT(zx, 8, 16, uint8_t)
-EXT(zx, 8, 32, uint8_t) EXT(zx, 8, 64, uint8_t) EXT(zx, 16, 16, uint16_t) EXT(zx, 16, 32, uint16_t)
+EXT(zx, 8, 32, uint8_t)
+EXT(zx, 8, 64, uint8_t) EXT(zx, 16, 16, uint16_t) EXT(zx, 16, 32, uint16_t)
 	EXT(zx, 16, 64, uint16_t) EXT(sx, 8, 16, int8_t) EXT(sx, 8, 32, int8_t)
 		EXT(sx, 8, 64, int8_t) EXT(sx, 16, 16, int16_t) EXT(sx, 16, 32, int16_t)
 			EXT(sx, 16, 64, int16_t) EXT(sx, 32, 64, int32_t) static x86_fn *const

@@ -50,7 +50,8 @@
 	}
 #define SHIFT4(name) SHIFT(name, 8) SHIFT(name, 16) SHIFT(name, 32) SHIFT(name, 64)
 SHIFT4(rol)
-SHIFT4(ror) SHIFT4(rcl) SHIFT4(rcr) SHIFT4(shl) SHIFT4(shr) SHIFT4(sar)
+SHIFT4(ror)
+SHIFT4(rcl) SHIFT4(rcr) SHIFT4(shl) SHIFT4(shr) SHIFT4(sar)
 
 #define SROW(name)                                                                               \
 	{                                                                                        \
@@ -117,7 +118,8 @@ OPH(shift_none)
 		NEXT;                                                                            \
 	}
 DOUBLE(shld, 16)
-DOUBLE(shld, 32) DOUBLE(shld, 64) DOUBLE(shrd, 16) DOUBLE(shrd, 32)
+DOUBLE(shld, 32)
+DOUBLE(shld, 64) DOUBLE(shrd, 16) DOUBLE(shrd, 32)
 	DOUBLE(shrd, 64) static x86_fn *const doubles[2][3][2] = {
 		{ { shld16_r, shld16_m }, { shld32_r, shld32_m }, { shld64_r, shld64_m } },
 		{ { shrd16_r, shrd16_m }, { shrd32_r, shrd32_m }, { shrd64_r, shrd64_m } },

@@ -45,9 +45,10 @@ FAST(movhps_s, 8, tag_w, 0, P64 = cpu->fx.xmm[op->reg].q[1])
 								      : "m"(mem));    \
 	     X(op->reg) = d)
 SCALAR(addsd, 8, P64)
-SCALAR(subsd, 8, P64) SCALAR(mulsd, 8, P64) SCALAR(divsd, 8, P64) SCALAR(sqrtsd, 8, P64)
-	SCALAR(addss, 4, P32) SCALAR(subss, 4, P32) SCALAR(mulss, 4, P32) SCALAR(divss, 4, P32)
-		SCALAR(cvtss2sd, 4, P32) SCALAR(cvtsd2ss, 8, P64)
+SCALAR(subsd, 8, P64)
+SCALAR(mulsd, 8, P64) SCALAR(divsd, 8, P64) SCALAR(sqrtsd, 8, P64) SCALAR(addss, 4, P32)
+	SCALAR(subss, 4, P32) SCALAR(mulss, 4, P32) SCALAR(divss, 4, P32) SCALAR(cvtss2sd, 4, P32)
+		SCALAR(cvtsd2ss, 8, P64)
 
 #define FLAGS(name, bytes, mem)                                            \
 	FAST(name##_m, bytes, tag_r, 0, xmm_v d = X(op->reg); uint16_t cc; \

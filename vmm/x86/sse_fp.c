@@ -5,9 +5,10 @@
 #define ARITH(name) \
 	SSE_BIN(name##ps, 16) SSE_BIN(name##pd, 16) SSE_BIN(name##ss, 4) SSE_BIN(name##sd, 8)
 ARITH(add)
-ARITH(sub) ARITH(mul) ARITH(div) ARITH(min) ARITH(max) ARITH(sqrt) SSE_BIN(rsqrtps, 16) SSE_BIN(
-	rsqrtss, 4) SSE_BIN(rcpps, 16) SSE_BIN(rcpss, 4) SSE_BIN(haddps, 16) SSE_BIN(haddpd, 16)
-	SSE_BIN(hsubps, 16) SSE_BIN(hsubpd, 16) SSE_BIN(addsubps, 16) SSE_BIN(addsubpd, 16)
+ARITH(sub)
+ARITH(mul) ARITH(div) ARITH(min) ARITH(max) ARITH(sqrt) SSE_BIN(rsqrtps, 16) SSE_BIN(rsqrtss, 4)
+	SSE_BIN(rcpps, 16) SSE_BIN(rcpss, 4) SSE_BIN(haddps, 16) SSE_BIN(haddpd, 16) SSE_BIN(
+		hsubps, 16) SSE_BIN(hsubpd, 16) SSE_BIN(addsubps, 16) SSE_BIN(addsubpd, 16)
 
 		SSE_BIN(cvtps2pd, 8) SSE_BIN(cvtpd2ps, 16) SSE_BIN(cvtss2sd, 4) SSE_BIN(cvtsd2ss, 8)
 			SSE_BIN(cvtdq2ps, 16) SSE_BIN(cvtps2dq, 16) SSE_BIN(cvttps2dq, 16)

@@ -23,12 +23,13 @@ typedef uint64_t index_stub(xmm_v a, xmm_v b, uint16_t *cc, int64_t len_a, int64
 		NEXT;                                               \
 	}
 IMM(pshufd, 16)
-IMM(pshufhw, 16) IMM(pshuflw, 16) IMM(shufps, 16) IMM(shufpd, 16) IMM(cmpps, 16) IMM(cmppd, 16) IMM(
-	cmpss, 4) IMM(cmpsd, 8) IMM(roundps, 16) IMM(roundpd, 16) IMM(roundss, 4) IMM(roundsd, 8)
-	IMM(blendps, 16) IMM(blendpd, 16) IMM(pblendw, 16) IMM(palignr, 16) IMM(dpps, 16)
-		IMM(dppd, 16) IMM(mpsadbw, 16) IMM(
-			insertps,
-			4) // bound without the source element's number where the source is memory
+IMM(pshufhw, 16)
+IMM(pshuflw, 16) IMM(shufps, 16) IMM(shufpd, 16) IMM(cmpps, 16) IMM(cmppd, 16) IMM(cmpss, 4) IMM(
+	cmpsd, 8) IMM(roundps, 16) IMM(roundpd, 16) IMM(roundss, 4) IMM(roundsd, 8) IMM(blendps, 16)
+	IMM(blendpd, 16) IMM(pblendw, 16) IMM(palignr, 16) IMM(dpps, 16) IMM(dppd, 16) IMM(mpsadbw,
+											   16)
+		IMM(insertps,
+		    4) // bound without the source element's number where the source is memory
 
 #define EXTRACT(name, store)                              \
 	OPHX(name##_r)                                    \
@@ -114,7 +115,8 @@ static void string_index(struct x86_cpu *cpu, const struct x86_op *op, xmm_v b)
 		NEXT;                         \
 	}
 STRING(pcmpestrm, string_mask)
-STRING(pcmpistrm, string_mask) STRING(pcmpestri, string_index) STRING(pcmpistri, string_index)
+STRING(pcmpistrm, string_mask)
+STRING(pcmpestri, string_index) STRING(pcmpistri, string_index)
 
 #define S(name) x86_stub_##name
 	extern const uint8_t S(pshufd)[],

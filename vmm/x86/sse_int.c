@@ -5,42 +5,43 @@
 #define BIN16(name) SSE_BIN(name, 16)
 
 BIN16(andps)
-BIN16(andpd) BIN16(andnps) BIN16(andnpd) BIN16(orps) BIN16(orpd) BIN16(xorps) BIN16(xorpd) BIN16(unpcklps) BIN16(
-	unpcklpd) BIN16(unpckhps) BIN16(unpckhpd) BIN16(movsldup) BIN16(movshdup) BIN16(punpcklbw) BIN16(punpcklwd)
-	BIN16(punpckldq) BIN16(punpcklqdq) BIN16(punpckhbw) BIN16(punpckhwd) BIN16(punpckhdq) BIN16(punpckhqdq) BIN16(
-		packsswb) BIN16(packuswb) BIN16(packssdw) BIN16(packusdw) BIN16(pcmpgtb) BIN16(pcmpgtw) BIN16(pcmpgtd)
-		BIN16(pcmpgtq) BIN16(pcmpeqb) BIN16(pcmpeqw) BIN16(pcmpeqd) BIN16(pcmpeqq) BIN16(psrlw) BIN16(
-			psrld) BIN16(psrlq) BIN16(psraw) BIN16(psrad) BIN16(psllw) BIN16(pslld) BIN16(psllq)
-			BIN16(paddb) BIN16(paddw) BIN16(paddd) BIN16(paddq) BIN16(psubb) BIN16(psubw) BIN16(
-				psubd) BIN16(psubq) BIN16(paddsb) BIN16(paddsw) BIN16(paddusb) BIN16(paddusw)
-				BIN16(psubsb) BIN16(psubsw) BIN16(psubusb) BIN16(psubusw) BIN16(pminub) BIN16(
-					pminsw) BIN16(pmaxub) BIN16(pmaxsw) BIN16(pand) BIN16(pandn) BIN16(por)
-					BIN16(pavgb) BIN16(pavgw) BIN16(pmulhuw) BIN16(pmulhw) BIN16(pmullw) BIN16(
-						pmuludq) BIN16(pmaddwd) BIN16(psadbw) BIN16(pshufb) BIN16(phaddw)
-						BIN16(phaddd) BIN16(phaddsw) BIN16(pmaddubsw) BIN16(phsubw) BIN16(phsubd) BIN16(
-							phsubsw) BIN16(psignb) BIN16(psignw) BIN16(psignd) BIN16(pmulhrsw)
-							BIN16(pabsb) BIN16(pabsw) BIN16(pabsd) BIN16(pmuldq) BIN16(
-								pminsb) BIN16(pminsd) BIN16(pminuw) BIN16(pminud)
-								BIN16(pmaxsb) BIN16(pmaxsd) BIN16(pmaxuw) BIN16(
-									pmaxud) BIN16(pmulld) BIN16(phminposuw)
-									SSE_BIN(movddup, 8) SSE_BIN(pmovsxbw, 8) SSE_BIN(
-										pmovsxbd,
-										4) SSE_BIN(pmovsxbq,
-											   2) SSE_BIN(pmovsxwd,
+BIN16(andpd)
+BIN16(andnps) BIN16(andnpd) BIN16(orps) BIN16(orpd) BIN16(xorps) BIN16(xorpd) BIN16(unpcklps) BIN16(unpcklpd) BIN16(
+	unpckhps) BIN16(unpckhpd) BIN16(movsldup) BIN16(movshdup) BIN16(punpcklbw) BIN16(punpcklwd) BIN16(punpckldq)
+	BIN16(punpcklqdq) BIN16(punpckhbw) BIN16(punpckhwd) BIN16(punpckhdq) BIN16(punpckhqdq) BIN16(packsswb) BIN16(
+		packuswb) BIN16(packssdw) BIN16(packusdw) BIN16(pcmpgtb) BIN16(pcmpgtw) BIN16(pcmpgtd) BIN16(pcmpgtq)
+		BIN16(pcmpeqb) BIN16(pcmpeqw) BIN16(pcmpeqd) BIN16(pcmpeqq) BIN16(psrlw) BIN16(psrld) BIN16(psrlq) BIN16(
+			psraw) BIN16(psrad) BIN16(psllw) BIN16(pslld) BIN16(psllq) BIN16(paddb) BIN16(paddw)
+			BIN16(paddd) BIN16(paddq) BIN16(psubb) BIN16(psubw) BIN16(psubd) BIN16(psubq) BIN16(paddsb) BIN16(
+				paddsw) BIN16(paddusb) BIN16(paddusw) BIN16(psubsb) BIN16(psubsw) BIN16(psubusb)
+				BIN16(psubusw) BIN16(pminub) BIN16(pminsw) BIN16(pmaxub) BIN16(pmaxsw) BIN16(
+					pand) BIN16(pandn) BIN16(por) BIN16(pavgb) BIN16(pavgw) BIN16(pmulhuw) BIN16(pmulhw)
+					BIN16(pmullw) BIN16(pmuludq) BIN16(pmaddwd) BIN16(psadbw) BIN16(
+						pshufb) BIN16(phaddw) BIN16(phaddd) BIN16(phaddsw) BIN16(pmaddubsw)
+						BIN16(phsubw) BIN16(phsubd) BIN16(phsubsw) BIN16(psignb) BIN16(
+							psignw) BIN16(psignd) BIN16(pmulhrsw) BIN16(pabsb) BIN16(pabsw)
+							BIN16(pabsd) BIN16(pmuldq) BIN16(pminsb) BIN16(pminsd) BIN16(
+								pminuw) BIN16(pminud) BIN16(pmaxsb) BIN16(pmaxsd)
+								BIN16(pmaxuw) BIN16(pmaxud) BIN16(pmulld) BIN16(phminposuw) SSE_BIN(
+									movddup,
+									8) SSE_BIN(pmovsxbw,
+										   8) SSE_BIN(pmovsxbd,
+											      4) SSE_BIN(pmovsxbq,
+													 2)
+									SSE_BIN(pmovsxwd, 8) SSE_BIN(
+										pmovsxwq,
+										4) SSE_BIN(pmovsxdq,
+											   8) SSE_BIN(pmovzxbw,
 												      8)
-										SSE_BIN(pmovsxwq, 4) SSE_BIN(
-											pmovsxdq,
-											8) SSE_BIN(pmovzxbw,
-												   8) SSE_BIN(pmovzxbd,
-													      4)
-											SSE_BIN(pmovzxbq, 2) SSE_BIN(
-												pmovzxwd,
-												8) SSE_BIN(pmovzxwq,
-													   4)
-												SSE_BIN(pmovzxdq,
-													8)
+										SSE_BIN(pmovzxbd, 4) SSE_BIN(
+											pmovzxbq,
+											2) SSE_BIN(pmovzxwd,
+												   8)
+											SSE_BIN(pmovzxwq, 4) SSE_BIN(
+												pmovzxdq,
+												8)
 
-													BIN16(pxor)
+												BIN16(pxor)
 
 	// XOR of a register with itself: no loads.
 	OPHX(zero)
@@ -66,7 +67,8 @@ BIN16(andpd) BIN16(andnps) BIN16(andnpd) BIN16(orps) BIN16(orpd) BIN16(xorps) BI
 		NEXT;                                                         \
 	}
 BLENDV(pblendvb)
-BLENDV(blendvps) BLENDV(blendvpd)
+BLENDV(blendvps)
+BLENDV(blendvpd)
 
 	static inline uint16_t ptest(xmm_v a, xmm_v b)
 {
@@ -95,7 +97,8 @@ OPHX(ptest_m)
 		NEXT;                                               \
 	}
 MASK(pmovmskb, "pmovmskb")
-MASK(movmskps, "movmskps") MASK(movmskpd, "movmskpd")
+MASK(movmskps, "movmskps")
+MASK(movmskpd, "movmskpd")
 
 // Shifts by an immediate: the same as by a register that holds it. op->aux2: count.
 #define SHIFT(name)                                                                              \
@@ -132,7 +135,7 @@ extern const uint8_t x86_stub_psrldq[], x86_stub_pslldq[];
 SHIFT_BYTES(psrldq)
 SHIFT_BYTES(pslldq)
 
-	x86_fn *x86_simd_shift(unsigned opcode, unsigned reg, bool mmx)
+x86_fn *x86_simd_shift(unsigned opcode, unsigned reg, bool mmx)
 {
 	static x86_fn *const fns[3][8][2] = {
 		{ [2] = { psrlw_i, mmx_psrlw_i },
