@@ -1,64 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jcc, JMP, CALL, RET, LOOP, JRCXZ, and the far forms.
+// Macros that make handlers, one row a form: laid out by hand.
+// clang-format off
 #include "vmm/x86/alu.h"
 
 #define COND_L(c) (((c) >> 15 ^ (c)) & 1)
 
 // A direct jump inside its page: by the link once it is known.
-#define TAKE_LINK                                                               \
-	do {                                                                    \
-		if (likely(op->link != NULL)) {                                 \
-			const struct x86_op *o_ = op->link->ops;                \
-			cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;   \
-			X86_GO(cpu, o_);                                        \
-		}                                                               \
-		cpu->link_from = op;                                            \
-		cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp; \
-		return NULL;                                                    \
+#define TAKE_LINK                                                                                  \
+	do {                                                                                       \
+		if (likely(op->link != NULL)) {                                                    \
+			const struct x86_op *o_ = op->link->ops;                                   \
+			cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;                      \
+			X86_GO(cpu, o_);                                                           \
+		}                                                                                  \
+		cpu->link_from = op;                                                               \
+		cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;                    \
+		return NULL;                                                                       \
 	} while (0)
 #define FAR_TARGET (cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp)
 
-#define JCC(name, cond)                      \
-	OPH(j##name##_near)                  \
-	{                                    \
-		if (cond)                    \
-			TAKE_LINK;           \
-		NEXT;                        \
-	}                                    \
-	OPH(j##name##_far)                   \
-	{                                    \
-		if (cond)                    \
-			JUMP_TO(FAR_TARGET); \
-		NEXT;                        \
+#define JCC(name, cond)                                                                            \
+	OPH(j##name##_near)                                                                        \
+	{                                                                                          \
+		if (cond)                                                                          \
+			TAKE_LINK;                                                                 \
+		NEXT;                                                                              \
+	}                                                                                          \
+	OPH(j##name##_far)                                                                         \
+	{                                                                                          \
+		if (cond)                                                                          \
+			JUMP_TO(FAR_TARGET);                                                       \
+		NEXT;                                                                              \
 	}
 #define C cpu->cc
-JCC(o, C &CC_OF)
-JCC(no, !(C & CC_OF))
-JCC(b, C &CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C &CC_ZF) JCC(nz, !(C & CC_ZF))
-	JCC(be, C &(CC_CF | CC_ZF)) JCC(a, !(C & (CC_CF | CC_ZF))) JCC(s, C &CC_SF)
-		JCC(ns, !(C & CC_SF)) JCC(p, C &CC_PF) JCC(np, !(C & CC_PF)) JCC(l, COND_L(C))
-			JCC(ge, !COND_L(C)) JCC(le, (C & CC_ZF) || COND_L(C))
-				JCC(g, !((C & CC_ZF) || COND_L(C)))
+JCC(o, C & CC_OF) JCC(no, !(C & CC_OF)) JCC(b, C & CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C & CC_ZF) JCC(nz, !(C & CC_ZF))
+JCC(be, C & (CC_CF | CC_ZF)) JCC(a, !(C & (CC_CF | CC_ZF))) JCC(s, C & CC_SF) JCC(ns, !(C & CC_SF))
+JCC(p, C & CC_PF) JCC(np, !(C & CC_PF)) JCC(l, COND_L(C)) JCC(ge, !COND_L(C))
+JCC(le, (C & CC_ZF) || COND_L(C)) JCC(g, !((C & CC_ZF) || COND_L(C)))
 #undef C
-#define JROW(name)                            \
-	{                                     \
-		j##name##_near, j##name##_far \
-	}
-					static x86_fn *const jcc[16][2] = {
-						JROW(o), JROW(no), JROW(b),  JROW(ae),
-						JROW(z), JROW(nz), JROW(be), JROW(a),
-						JROW(s), JROW(ns), JROW(p),  JROW(np),
-						JROW(l), JROW(ge), JROW(le), JROW(g),
-					};
+#define JROW(name) { j##name##_near, j##name##_far }
+static x86_fn *const jcc[16][2] = {
+	JROW(o), JROW(no), JROW(b), JROW(ae), JROW(z), JROW(nz), JROW(be), JROW(a),
+	JROW(s), JROW(ns), JROW(p), JROW(np), JROW(l), JROW(ge), JROW(le), JROW(g),
+};
 
-OPH(jmp_near)
-{
-	TAKE_LINK;
-}
-OPH(jmp_far)
-{
-	JUMP_TO(FAR_TARGET);
-}
+OPH(jmp_near) { TAKE_LINK; }
+OPH(jmp_far) { JUMP_TO(FAR_TARGET); }
 
 OPH(call_near)
 {
@@ -144,24 +132,16 @@ static void legacy_push(struct x86_cpu *cpu, const struct x86_op *op, uint64_t v
 OPH(legacy_jcc)
 {
 	unsigned c = op->aux2;
-	bool t = c >> 1 == 0   ? cpu->cc & CC_OF
-		 : c >> 1 == 1 ? cpu->cc & CC_CF
-		 : c >> 1 == 2 ? cpu->cc & CC_ZF
-		 : c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF)
-		 : c >> 1 == 4 ? cpu->cc & CC_SF
-		 : c >> 1 == 5 ? cpu->cc & CC_PF
-		 : c >> 1 == 6 ? COND_L(cpu->cc)
-			       : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
+	bool t = c >> 1 == 0 ? cpu->cc & CC_OF : c >> 1 == 1 ? cpu->cc & CC_CF : c >> 1 == 2 ? cpu->cc & CC_ZF :
+		 c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF) : c >> 1 == 4 ? cpu->cc & CC_SF : c >> 1 == 5 ? cpu->cc & CC_PF :
+		 c >> 1 == 6 ? COND_L(cpu->cc) : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
 
 	if (t != (c & 1))
 		LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm));
 	NEXT;
 }
 
-OPH(legacy_jmp)
-{
-	LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm));
-}
+OPH(legacy_jmp) { LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm)); }
 
 OPH(legacy_call)
 {
@@ -171,8 +151,7 @@ OPH(legacy_call)
 
 OPH(legacy_ret)
 {
-	uint64_t v =
-		x86_ld_slow(cpu, op, (uint32_t)cpu->gpr[X86_RSP] + cpu->seg[X86_SS].base, op->aux);
+	uint64_t v = x86_ld_slow(cpu, op, (uint32_t)cpu->gpr[X86_RSP] + cpu->seg[X86_SS].base, op->aux);
 
 	cpu->gpr[X86_RSP] = (uint32_t)(cpu->gpr[X86_RSP] + op->aux + op->imm);
 	LEAVE_AT(v);
@@ -191,10 +170,7 @@ OPH(legacy_indirect)
 // ---- LOOP family. aux: address size; aux2: 0 LOOPNE, 1 LOOPE, 2 LOOP, 3 JRCXZ
 OPH(loop)
 {
-	uint64_t mask = op->aux == 8   ? ~0ull
-			: op->aux == 4 ? 0xffffffff
-				       : 0xffff,
-		 c = cpu->gpr[X86_RCX];
+	uint64_t mask = op->aux == 8 ? ~0ull : op->aux == 4 ? 0xffffffff : 0xffff, c = cpu->gpr[X86_RCX];
 	bool t;
 
 	if (op->aux2 == 3) {
@@ -208,8 +184,7 @@ OPH(loop)
 		t = c && (op->aux2 == 2 || (op->aux2 == 1) == ((cpu->cc & CC_ZF) != 0));
 	}
 	if (t)
-		LEAVE_AT(cpu->mode & MODE_LONG ? op_next_rip(cpu, op) + op->imm
-					       : (uint32_t)(op_next_rip(cpu, op) + op->imm));
+		LEAVE_AT(cpu->mode & MODE_LONG ? op_next_rip(cpu, op) + op->imm : (uint32_t)(op_next_rip(cpu, op) + op->imm));
 	NEXT;
 }
 
@@ -226,8 +201,7 @@ OPH(far_ret)
 // FF /3, /5: m16:16/32/64. aux2: call
 OPH(far_mem)
 {
-	uint64_t va = op_ea(cpu, op), off = x86_ld_slow(cpu, op, va, op->aux),
-		 sp = cpu->gpr[X86_RSP], next = op_next_rip(cpu, op);
+	uint64_t va = op_ea(cpu, op), off = x86_ld_slow(cpu, op, va, op->aux), sp = cpu->gpr[X86_RSP], next = op_next_rip(cpu, op);
 	uint16_t sel = ld16(cpu, op, va + op->aux), cs = cpu->seg[X86_CS].selector;
 	struct x86_exception x;
 
@@ -264,25 +238,16 @@ static bool direct(struct x86_bind *b, int64_t *ret_target)
 	b->op->disp = (int32_t)t;
 	b->op->link = NULL;
 	// A block of one instruction is for stepping: it must come back to x86_run.
-	return at >= 0 && at < 4096 && !(b->mode & MODE_ONE) &&
-	       (b->gpa & 0xfff) + b->op->off + b->op->len <= 4096;
+	return at >= 0 && at < 4096 && !(b->mode & MODE_ONE) && (b->gpa & 0xfff) + b->op->off + b->op->len <= 4096;
 }
 
-OPH(step_jmp)
-{
-	LEAVE_AT(FAR_TARGET);
-}
+OPH(step_jmp) { LEAVE_AT(FAR_TARGET); }
 OPH(step_jcc)
 {
 	unsigned c = op->aux2;
-	bool t = c >> 1 == 0   ? cpu->cc & CC_OF
-		 : c >> 1 == 1 ? cpu->cc & CC_CF
-		 : c >> 1 == 2 ? cpu->cc & CC_ZF
-		 : c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF)
-		 : c >> 1 == 4 ? cpu->cc & CC_SF
-		 : c >> 1 == 5 ? cpu->cc & CC_PF
-		 : c >> 1 == 6 ? COND_L(cpu->cc)
-			       : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
+	bool t = c >> 1 == 0 ? cpu->cc & CC_OF : c >> 1 == 1 ? cpu->cc & CC_CF : c >> 1 == 2 ? cpu->cc & CC_ZF :
+		 c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF) : c >> 1 == 4 ? cpu->cc & CC_SF : c >> 1 == 5 ? cpu->cc & CC_PF :
+		 c >> 1 == 6 ? COND_L(cpu->cc) : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
 
 	if (t != (c & 1))
 		LEAVE_AT(FAR_TARGET);
@@ -331,8 +296,7 @@ static bool bind_direct(struct x86_bind *b, unsigned kind, unsigned cond)
 
 OPH(step_indirect)
 {
-	uint64_t va = op->aux2 & 1 ? ld64(cpu, op, op_ea(cpu, op)) : R64(op->rm),
-		 sp = cpu->gpr[X86_RSP] - 8;
+	uint64_t va = op->aux2 & 1 ? ld64(cpu, op, op_ea(cpu, op)) : R64(op->rm), sp = cpu->gpr[X86_RSP] - 8;
 
 	check_target(cpu, op, va);
 	if (op->aux2 & 2) {
@@ -389,29 +353,21 @@ bool x86_bind_branch(struct x86_bind *b)
 		return false;
 	b->op->aux = in->opsize;
 	switch (o) {
-	case 0xe8:
-		return bind_direct(b, 2, 0);
-	case 0xe9:
-	case 0xeb:
-		return bind_direct(b, 1, 0);
-	case 0xe0:
-	case 0xe1:
-	case 0xe2:
-	case 0xe3:
+	case 0xe8: return bind_direct(b, 2, 0);
+	case 0xe9: case 0xeb: return bind_direct(b, 1, 0);
+	case 0xe0: case 0xe1: case 0xe2: case 0xe3:
 		b->ends = true;
 		b->op->aux = in->addrsize;
 		b->op->aux2 = o & 3;
 		b->op->imm = in->imm;
 		b->op->fn = loop;
 		return true;
-	case 0xc2:
-	case 0xc3:
+	case 0xc2: case 0xc3:
 		b->ends = b->no_fall = true;
 		b->op->imm = o == 0xc2 ? in->imm : 0;
 		b->op->fn = in->mode != 64 ? legacy_ret : b->mode & MODE_ONE ? step_ret : ret64;
 		return true;
-	case 0xca:
-	case 0xcb:
+	case 0xca: case 0xcb:
 		b->ends = b->no_fall = true;
 		b->op->imm = o == 0xca ? in->imm : 0;
 		b->op->fn = far_ret;
@@ -420,9 +376,7 @@ bool x86_bind_branch(struct x86_bind *b)
 		b->ends = b->no_fall = true;
 		b->op->fn = iret;
 		return true;
-	case 0xff:
-		return bind_indirect(b);
-	default:
-		return false;
+	case 0xff: return bind_indirect(b);
+	default: return false;
 	}
 }

@@ -1,108 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 // MOV, MOVZX, MOVSX, MOVSXD, LEA, PUSH, POP, PUSHA forms that 64-bit mode has, ENTER, LEAVE, CBW family, XLAT, MOVNTI.
+// Macros that make handlers, one row a form: laid out by hand.
+// clang-format off
 #include "vmm/x86/alu.h"
 
-#define MOVS(bits)                                                                     \
-	OPH(mov##bits##_rr)                                                            \
-	{                                                                              \
-		REG##bits(op->rm) = (uint##bits##_t)REG##bits(op->reg);                \
-		NEXT;                                                                  \
-	}                                                                              \
-	OPH(mov##bits##_rm)                                                            \
-	{                                                                              \
-		REG##bits(op->reg) = ld##bits(cpu, op, op_ea(cpu, op));                \
-		NEXT;                                                                  \
-	}                                                                              \
-	OPH(mov##bits##_mr)                                                            \
-	{                                                                              \
-		st##bits(cpu, op, op_ea(cpu, op), (uint##bits##_t)REG##bits(op->reg)); \
-		NEXT;                                                                  \
-	}                                                                              \
-	OPH(mov##bits##_ri)                                                            \
-	{                                                                              \
-		REG##bits(op->rm) = (uint##bits##_t)op->imm;                           \
-		NEXT;                                                                  \
-	}                                                                              \
-	OPH(mov##bits##_mi)                                                            \
-	{                                                                              \
-		st##bits(cpu, op, op_ea(cpu, op), (uint##bits##_t)op->imm);            \
-		NEXT;                                                                  \
-	}
-MOVS(8)
-MOVS(16)
-MOVS(32) MOVS(64)
+#define MOVS(bits)                                                                                 \
+	OPH(mov##bits##_rr) { REG##bits(op->rm) = (uint##bits##_t)REG##bits(op->reg); NEXT; }      \
+	OPH(mov##bits##_rm) { REG##bits(op->reg) = ld##bits(cpu, op, op_ea(cpu, op)); NEXT; }      \
+	OPH(mov##bits##_mr) { st##bits(cpu, op, op_ea(cpu, op), (uint##bits##_t)REG##bits(op->reg)); NEXT; } \
+	OPH(mov##bits##_ri) { REG##bits(op->rm) = (uint##bits##_t)op->imm; NEXT; }                 \
+	OPH(mov##bits##_mi) { st##bits(cpu, op, op_ea(cpu, op), (uint##bits##_t)op->imm); NEXT; }
+MOVS(8) MOVS(16) MOVS(32) MOVS(64)
 // Plain base + displacement is most of all addresses.
-#define MOVD(bits)                                                                           \
-	OPH(mov##bits##_rd)                                                                  \
-	{                                                                                    \
-		REG##bits(op->reg) =                                                         \
-			ld##bits(cpu, op, cpu->gpr[op->base] + (uint64_t)(int64_t)op->disp); \
-		NEXT;                                                                        \
-	}                                                                                    \
-	OPH(mov##bits##_dr)                                                                  \
-	{                                                                                    \
-		st##bits(cpu, op, cpu->gpr[op->base] + (uint64_t)(int64_t)op->disp,          \
-			 (uint##bits##_t)REG##bits(op->reg));                                \
-		NEXT;                                                                        \
-	}
-	MOVD(32) MOVD(64)
+#define MOVD(bits)                                                                                 \
+	OPH(mov##bits##_rd) { REG##bits(op->reg) = ld##bits(cpu, op, cpu->gpr[op->base] + (uint64_t)(int64_t)op->disp); NEXT; } \
+	OPH(mov##bits##_dr) { st##bits(cpu, op, cpu->gpr[op->base] + (uint64_t)(int64_t)op->disp, (uint##bits##_t)REG##bits(op->reg)); NEXT; }
+MOVD(32) MOVD(64)
 
-		enum { M_RR,
-		       M_RM,
-		       M_MR,
-		       M_RI,
-		       M_MI };
-#define MROW(bits)                                                                             \
-	{                                                                                      \
-		mov##bits##_rr, mov##bits##_rm, mov##bits##_mr, mov##bits##_ri, mov##bits##_mi \
-	}
+enum { M_RR, M_RM, M_MR, M_RI, M_MI };
+#define MROW(bits) { mov##bits##_rr, mov##bits##_rm, mov##bits##_mr, mov##bits##_ri, mov##bits##_mi }
 static x86_fn *const movs[4][5] = { MROW(8), MROW(16), MROW(32), MROW(64) };
 
 // Extensions: from 8 or 16 (or 32) bits to 16, 32, 64.
-#define EXT(name, from, to, T)                                                         \
-	OPH(name##from##_##to##r)                                                      \
-	{                                                                              \
-		REG##to(op->reg) = (uint##to##_t)(T)(uint##from##_t)REG##from(op->rm); \
-		NEXT;                                                                  \
-	}                                                                              \
-	OPH(name##from##_##to##m)                                                      \
-	{                                                                              \
-		REG##to(op->reg) = (uint##to##_t)(T)ld##from(cpu, op, op_ea(cpu, op)); \
-		NEXT;                                                                  \
-	}
-EXT(zx, 8, 16, uint8_t)
-EXT(zx, 8, 32, uint8_t)
-EXT(zx, 8, 64, uint8_t) EXT(zx, 16, 16, uint16_t) EXT(zx, 16, 32, uint16_t)
-	EXT(zx, 16, 64, uint16_t) EXT(sx, 8, 16, int8_t) EXT(sx, 8, 32, int8_t)
-		EXT(sx, 8, 64, int8_t) EXT(sx, 16, 16, int16_t) EXT(sx, 16, 32, int16_t)
-			EXT(sx, 16, 64, int16_t) EXT(sx, 32, 64, int32_t) static x86_fn *const
-	ext[2][2][3][2] = {
-		{ { { zx8_16r, zx8_16m }, { zx8_32r, zx8_32m }, { zx8_64r, zx8_64m } },
-		  { { zx16_16r, zx16_16m }, { zx16_32r, zx16_32m }, { zx16_64r, zx16_64m } } },
-		{ { { sx8_16r, sx8_16m }, { sx8_32r, sx8_32m }, { sx8_64r, sx8_64m } },
-		  { { sx16_16r, sx16_16m }, { sx16_32r, sx16_32m }, { sx16_64r, sx16_64m } } },
-	};
+#define EXT(name, from, to, T)                                                                     \
+	OPH(name##from##_##to##r) { REG##to(op->reg) = (uint##to##_t)(T)(uint##from##_t)REG##from(op->rm); NEXT; } \
+	OPH(name##from##_##to##m) { REG##to(op->reg) = (uint##to##_t)(T)ld##from(cpu, op, op_ea(cpu, op)); NEXT; }
+EXT(zx, 8, 16, uint8_t) EXT(zx, 8, 32, uint8_t) EXT(zx, 8, 64, uint8_t)
+EXT(zx, 16, 16, uint16_t) EXT(zx, 16, 32, uint16_t) EXT(zx, 16, 64, uint16_t)
+EXT(sx, 8, 16, int8_t) EXT(sx, 8, 32, int8_t) EXT(sx, 8, 64, int8_t)
+EXT(sx, 16, 16, int16_t) EXT(sx, 16, 32, int16_t) EXT(sx, 16, 64, int16_t)
+EXT(sx, 32, 64, int32_t)
+static x86_fn *const ext[2][2][3][2] = {
+	{ { { zx8_16r, zx8_16m }, { zx8_32r, zx8_32m }, { zx8_64r, zx8_64m } },
+	  { { zx16_16r, zx16_16m }, { zx16_32r, zx16_32m }, { zx16_64r, zx16_64m } } },
+	{ { { sx8_16r, sx8_16m }, { sx8_32r, sx8_32m }, { sx8_64r, sx8_64m } },
+	  { { sx16_16r, sx16_16m }, { sx16_32r, sx16_32m }, { sx16_64r, sx16_64m } } },
+};
 
 static inline uint64_t ea_noseg(const struct x86_cpu *cpu, const struct x86_op *op)
 {
-	return cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
-	       (uint64_t)(int64_t)op->disp;
+	return cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) + (uint64_t)(int64_t)op->disp;
 }
-OPH(lea16)
-{
-	R16(op->reg) = (uint16_t)ea_noseg(cpu, op);
-	NEXT;
-}
-OPH(lea32)
-{
-	R64(op->reg) = (uint32_t)ea_noseg(cpu, op);
-	NEXT;
-}
-OPH(lea64)
-{
-	R64(op->reg) = ea_noseg(cpu, op);
-	NEXT;
-}
+OPH(lea16) { R16(op->reg) = (uint16_t)ea_noseg(cpu, op); NEXT; }
+OPH(lea32) { R64(op->reg) = (uint32_t)ea_noseg(cpu, op); NEXT; }
+OPH(lea64) { R64(op->reg) = ea_noseg(cpu, op); NEXT; }
 
 // ---- the stack. Outside 64-bit mode addresses wrap at 32 bits and SS has a base.
 static inline uint64_t sp_va(const struct x86_cpu *cpu, uint64_t rsp)
@@ -145,26 +86,14 @@ static void push(struct x86_cpu *cpu, const struct x86_op *op, unsigned size, ui
 }
 
 // aux: operand size
-OPH(push_r)
-{
-	push(cpu, op, op->aux, R64(op->rm));
-	NEXT;
-}
-OPH(push_i)
-{
-	push(cpu, op, op->aux, op->imm);
-	NEXT;
-}
+OPH(push_r) { push(cpu, op, op->aux, R64(op->rm)); NEXT; }
+OPH(push_i) { push(cpu, op, op->aux, op->imm); NEXT; }
 OPH(push_m)
 {
 	push(cpu, op, op->aux, x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux));
 	NEXT;
 }
-OPH(push_seg)
-{
-	push(cpu, op, op->aux, cpu->seg[op->reg].selector);
-	NEXT;
-}
+OPH(push_seg) { push(cpu, op, op->aux, cpu->seg[op->reg].selector); NEXT; }
 
 OPH(pop_r)
 {
@@ -223,8 +152,7 @@ OPH(enter)
 	for (unsigned i = 1; i < level; i++) {
 		bp -= size;
 		sp -= size;
-		x86_st_slow(cpu, op, sp_va(cpu, sp), size,
-			    x86_ld_slow(cpu, op, sp_va(cpu, bp), size));
+		x86_st_slow(cpu, op, sp_va(cpu, sp), size, x86_ld_slow(cpu, op, sp_va(cpu, bp), size));
 	}
 	if (level) {
 		sp -= size;
@@ -240,36 +168,12 @@ OPH(enter)
 	NEXT;
 }
 
-OPH(cbw)
-{
-	R16(X86_RAX) = (uint16_t)(int8_t)R8(0);
-	NEXT;
-}
-OPH(cwde)
-{
-	R64(X86_RAX) = (uint32_t)(int16_t)R16(X86_RAX);
-	NEXT;
-}
-OPH(cdqe)
-{
-	R64(X86_RAX) = (uint64_t)(int32_t)R32(X86_RAX);
-	NEXT;
-}
-OPH(cwd)
-{
-	R16(X86_RDX) = (uint16_t)((int16_t)R16(X86_RAX) >> 15);
-	NEXT;
-}
-OPH(cdq)
-{
-	R64(X86_RDX) = (uint32_t)((int32_t)R32(X86_RAX) >> 31);
-	NEXT;
-}
-OPH(cqo)
-{
-	R64(X86_RDX) = (uint64_t)((int64_t)R64(X86_RAX) >> 63);
-	NEXT;
-}
+OPH(cbw) { R16(X86_RAX) = (uint16_t)(int8_t)R8(0); NEXT; }
+OPH(cwde) { R64(X86_RAX) = (uint32_t)(int16_t)R16(X86_RAX); NEXT; }
+OPH(cdqe) { R64(X86_RAX) = (uint64_t)(int32_t)R32(X86_RAX); NEXT; }
+OPH(cwd) { R16(X86_RDX) = (uint16_t)((int16_t)R16(X86_RAX) >> 15); NEXT; }
+OPH(cdq) { R64(X86_RDX) = (uint32_t)((int32_t)R32(X86_RAX) >> 31); NEXT; }
+OPH(cqo) { R64(X86_RDX) = (uint64_t)((int64_t)R64(X86_RAX) >> 63); NEXT; }
 
 OPH(xlat)
 {
@@ -286,11 +190,7 @@ OPH(mov_from_seg_r)
 		R64(op->rm) = cpu->seg[op->reg].selector;
 	NEXT;
 }
-OPH(mov_from_seg_m)
-{
-	st16(cpu, op, op_ea(cpu, op), cpu->seg[op->reg].selector);
-	NEXT;
-}
+OPH(mov_from_seg_m) { st16(cpu, op, op_ea(cpu, op), cpu->seg[op->reg].selector); NEXT; }
 
 OPH(mov_to_seg)
 {
@@ -343,18 +243,12 @@ static bool bind_map1(struct x86_bind *b)
 	bool mem = in->mod != 3, word = in->opcode & 1;
 
 	switch (in->opcode) {
-	case 0xa0:
-	case 0xa1:
-	case 0xa8:
-	case 0xa9:
+	case 0xa0: case 0xa1: case 0xa8: case 0xa9:
 		b->op->reg = in->opcode >= 0xa8 ? X86_GS : X86_FS;
 		b->op->aux = in->opsize;
 		b->op->fn = in->opcode & 1 ? pop_fsgs : push_seg;
 		return !in->lock;
-	case 0xb6:
-	case 0xb7:
-	case 0xbe:
-	case 0xbf:
+	case 0xb6: case 0xb7: case 0xbe: case 0xbf:
 		if (!word)
 			b->op->rm = reg8_offset(in, in->rm);
 		b->op->fn = ext[in->opcode >= 0xbe][word][size_index(false, in->opsize) - 1][mem];
@@ -362,8 +256,7 @@ static bool bind_map1(struct x86_bind *b)
 	case 0xc3: // MOVNTI
 		b->op->fn = movs[in->opsize == 8 ? 3 : 2][M_MR];
 		return mem && !in->lock && !in->pfx;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -407,16 +300,12 @@ bool x86_bind_mov(struct x86_bind *b)
 		b->op->rm = in->reg;
 		b->op->fn = movs[size_index(false, in->opsize)][M_RR];
 		return true;
-	case 0x68:
-	case 0x6a:
+	case 0x68: case 0x6a:
 		b->op->imm = in->imm;
 		b->op->fn = push_i;
 		return true;
-	case 0x88:
-	case 0x89:
-		return mov_bind(b, mem ? M_MR : M_RR, bytes);
-	case 0x8a:
-	case 0x8b:
+	case 0x88: case 0x89: return mov_bind(b, mem ? M_MR : M_RR, bytes);
+	case 0x8a: case 0x8b:
 		if (mem)
 			return mov_bind(b, M_RM, bytes);
 		(void)mov_bind(b, M_RR, bytes); // only LOCK fails, refused above
@@ -424,47 +313,31 @@ bool x86_bind_mov(struct x86_bind *b)
 		b->op->reg = b->op->rm;
 		b->op->rm = o;
 		return true;
-	case 0x8c:
-		return bind_seg(b, false);
+	case 0x8c: return bind_seg(b, false);
 	case 0x8d:
 		b->op->fn = in->opsize == 2 ? lea16 : in->opsize == 4 ? lea32 : lea64;
 		return mem;
-	case 0x8e:
-		return bind_seg(b, true);
+	case 0x8e: return bind_seg(b, true);
 	case 0x8f:
 		b->op->fn = mem ? pop_m : pop_r;
 		return (in->modrm >> 3 & 7) == 0;
-	case 0x98:
-		b->op->fn = in->opsize == 2 ? cbw : in->opsize == 4 ? cwde : cdqe;
-		return true;
-	case 0x99:
-		b->op->fn = in->opsize == 2 ? cwd : in->opsize == 4 ? cdq : cqo;
-		return true;
-	case 0xa0:
-	case 0xa1:
-	case 0xa2:
-	case 0xa3:
+	case 0x98: b->op->fn = in->opsize == 2 ? cbw : in->opsize == 4 ? cwde : cdqe; return true;
+	case 0x99: b->op->fn = in->opsize == 2 ? cwd : in->opsize == 4 ? cdq : cqo; return true;
+	case 0xa0: case 0xa1: case 0xa2: case 0xa3:
 		b->op->reg = 0;
 		b->op->fn = movs[size_index(bytes, in->opsize)][o < 0xa2 ? M_RM : M_MR];
 		return true;
-	case 0xc6:
-	case 0xc7:
-		return (in->modrm >> 3 & 7) == 0 && mov_bind(b, mem ? M_MI : M_RI, bytes);
+	case 0xc6: case 0xc7: return (in->modrm >> 3 & 7) == 0 && mov_bind(b, mem ? M_MI : M_RI, bytes);
 	case 0xc8:
 		b->op->imm = in->imm;
 		b->op->aux2 = (uint8_t)in->imm2;
 		b->op->fn = enter;
 		return true;
-	case 0xc9:
-		b->op->fn = leave;
-		return true;
-	case 0xd7:
-		b->op->fn = xlat;
-		return true;
+	case 0xc9: b->op->fn = leave; return true;
+	case 0xd7: b->op->fn = xlat; return true;
 	case 0xff: // PUSH r/m
 		b->op->fn = mem ? push_m : push_r;
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }

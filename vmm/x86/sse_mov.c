@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Moves between XMM registers, general registers and memory.
+// Macros that make handlers, one row a form: laid out by hand.
+// clang-format off
 #include "vmm/x86/simd.h"
 
 // Register forms: 6F/10/28 move rm to reg, 7F/11/29 reg to rm.
-OPHX(movups_r)
-{
-	X(op->reg) = X(op->rm);
-	NEXT;
-}
-OPHX(movups_sr)
-{
-	X(op->rm) = X(op->reg);
-	NEXT;
-}
-OPHX(movups_m)
-{
-	X(op->reg) = ldx_any(cpu, op);
-	NEXT;
-}
-OPHX(movaps_m)
-{
-	X(op->reg) = ldx16(cpu, op);
-	NEXT;
-}
-OPHX(movups_s)
-{
-	stx(cpu, op, op_ea(cpu, op), op->reg);
-	NEXT;
-}
+OPHX(movups_r) { X(op->reg) = X(op->rm); NEXT; }
+OPHX(movups_sr) { X(op->rm) = X(op->reg); NEXT; }
+OPHX(movups_m) { X(op->reg) = ldx_any(cpu, op); NEXT; }
+OPHX(movaps_m) { X(op->reg) = ldx16(cpu, op); NEXT; }
+OPHX(movups_s) { stx(cpu, op, op_ea(cpu, op), op->reg); NEXT; }
 OPHX(movaps_s)
 {
 	uint64_t va = op_ea(cpu, op);
@@ -39,101 +21,31 @@ OPHX(movaps_s)
 }
 
 // Whole registers are stored even where half changes: a narrow store would stall the next wide load.
-OPHX(movsd_r)
-{
-	X(op->reg) = (xmm_v){ X(op->rm)[0], X(op->reg)[1] };
-	NEXT;
-}
-OPHX(movsd_sr)
-{
-	X(op->rm) = (xmm_v){ X(op->reg)[0], X(op->rm)[1] };
-	NEXT;
-}
-OPHX(movsd_m)
-{
-	X(op->reg) = ldx8(cpu, op);
-	NEXT;
-}
-OPHX(movsd_s)
-{
-	st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[0]);
-	NEXT;
-}
+OPHX(movsd_r) { X(op->reg) = (xmm_v){ X(op->rm)[0], X(op->reg)[1] }; NEXT; }
+OPHX(movsd_sr) { X(op->rm) = (xmm_v){ X(op->reg)[0], X(op->rm)[1] }; NEXT; }
+OPHX(movsd_m) { X(op->reg) = ldx8(cpu, op); NEXT; }
+OPHX(movsd_s) { st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[0]); NEXT; }
 
 static inline xmm_v merge_ss(xmm_v d, xmm_v s)
 {
 	__asm__("movss %1, %0" : "+x"(d) : "x"(s));
 	return d;
 }
-OPHX(movss_r)
-{
-	X(op->reg) = merge_ss(X(op->reg), X(op->rm));
-	NEXT;
-}
-OPHX(movss_sr)
-{
-	X(op->rm) = merge_ss(X(op->rm), X(op->reg));
-	NEXT;
-}
-OPHX(movss_m)
-{
-	X(op->reg) = ldx4(cpu, op);
-	NEXT;
-}
-OPHX(movss_s)
-{
-	st32(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].d[0]);
-	NEXT;
-}
+OPHX(movss_r) { X(op->reg) = merge_ss(X(op->reg), X(op->rm)); NEXT; }
+OPHX(movss_sr) { X(op->rm) = merge_ss(X(op->rm), X(op->reg)); NEXT; }
+OPHX(movss_m) { X(op->reg) = ldx4(cpu, op); NEXT; }
+OPHX(movss_s) { st32(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].d[0]); NEXT; }
 
-OPHX(movlps_m)
-{
-	xmm_v s = ldx8(cpu, op);
-	X(op->reg) = (xmm_v){ s[0], X(op->reg)[1] };
-	NEXT;
-}
-OPHX(movhps_m)
-{
-	xmm_v s = ldx8(cpu, op);
-	X(op->reg) = (xmm_v){ X(op->reg)[0], s[0] };
-	NEXT;
-}
-OPHX(movlps_s)
-{
-	st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[0]);
-	NEXT;
-}
-OPHX(movhps_s)
-{
-	st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[1]);
-	NEXT;
-}
-OPHX(movhlps_r)
-{
-	X(op->reg) = (xmm_v){ X(op->rm)[1], X(op->reg)[1] };
-	NEXT;
-}
-OPHX(movlhps_r)
-{
-	X(op->reg) = (xmm_v){ X(op->reg)[0], X(op->rm)[0] };
-	NEXT;
-}
+OPHX(movlps_m) { xmm_v s = ldx8(cpu, op); X(op->reg) = (xmm_v){ s[0], X(op->reg)[1] }; NEXT; }
+OPHX(movhps_m) { xmm_v s = ldx8(cpu, op); X(op->reg) = (xmm_v){ X(op->reg)[0], s[0] }; NEXT; }
+OPHX(movlps_s) { st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[0]); NEXT; }
+OPHX(movhps_s) { st64(cpu, op, op_ea(cpu, op), cpu->fx.xmm[op->reg].q[1]); NEXT; }
+OPHX(movhlps_r) { X(op->reg) = (xmm_v){ X(op->rm)[1], X(op->reg)[1] }; NEXT; }
+OPHX(movlhps_r) { X(op->reg) = (xmm_v){ X(op->reg)[0], X(op->rm)[0] }; NEXT; }
 
-OPHX(movq_r)
-{
-	X(op->reg) = (xmm_v){ X(op->rm)[0], 0 };
-	NEXT;
-}
-OPHX(movq_m)
-{
-	X(op->reg) = ldx8(cpu, op);
-	NEXT;
-}
-OPHX(movq_sr)
-{
-	X(op->rm) = (xmm_v){ X(op->reg)[0], 0 };
-	NEXT;
-}
+OPHX(movq_r) { X(op->reg) = (xmm_v){ X(op->rm)[0], 0 }; NEXT; }
+OPHX(movq_m) { X(op->reg) = ldx8(cpu, op); NEXT; }
+OPHX(movq_sr) { X(op->rm) = (xmm_v){ X(op->reg)[0], 0 }; NEXT; }
 
 // MOVD and, with REX.W, MOVQ
 OPHX(movd_r)
