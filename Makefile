@@ -5,6 +5,9 @@
 #   make MODE=asan check MODE is dev (default), rel, asan, tsan, cov or fuzz; V=1 shows commands
 MODE ?= dev
 CC = gcc
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
 O := build/$(MODE)
 GEN := build/gen
 VERSION := 0.1.0
@@ -26,9 +29,6 @@ LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := -fsanitize=address,undefined
-ifeq ($(MODE),fuzz)
-CC := clang
-endif
 CFLAGS = $(CFLAGS_all) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
 # The interpreter's handlers call one another by sibling calls: never below -O2.
 CFLAGS_x86 := -O2 -fno-stack-protector -fcf-protection=none -fomit-frame-pointer

@@ -9,8 +9,8 @@ build="gcc make pkg-config libc6-dev libseccomp-dev libyajl-dev libcap-dev libsy
   libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
   linux-source-6.12 bc bison cpio flex libelf-dev xz-utils"
 demo="busybox-static python3-minimal"
-test="bats busybox-static clang clang-format clang-tidy debootstrap device-tree-compiler libclang-rt-14-dev
-  libcmocka-dev libzydis-dev perl python3 qemu-system-x86"
+test="bats busybox-static clang clang-format debootstrap libclang-rt-14-dev
+  libcmocka-dev libzydis-dev perl procps python3 qemu-system-x86"
 
 action=install
 case "${1:-}" in check | install) action=$1; shift ;; esac

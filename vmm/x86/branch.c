@@ -129,14 +129,18 @@ static void legacy_push(struct x86_cpu *cpu, const struct x86_op *op, uint64_t v
 	cpu->gpr[X86_RSP] = sp;
 }
 
+// Condition code c (0..15) by number, for the forms that have no handler per condition.
+static bool condition(uint16_t cc, unsigned c)
+{
+	static const uint16_t any[6] = { CC_OF, CC_CF, CC_ZF, CC_CF | CC_ZF, CC_SF, CC_PF };
+	bool t = c < 12 ? cc & any[c >> 1] : COND_L(cc) || (c >= 14 && (cc & CC_ZF));
+
+	return t != (c & 1);
+}
+
 OPH(legacy_jcc)
 {
-	unsigned c = op->aux2;
-	bool t = c >> 1 == 0 ? cpu->cc & CC_OF : c >> 1 == 1 ? cpu->cc & CC_CF : c >> 1 == 2 ? cpu->cc & CC_ZF :
-		 c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF) : c >> 1 == 4 ? cpu->cc & CC_SF : c >> 1 == 5 ? cpu->cc & CC_PF :
-		 c >> 1 == 6 ? COND_L(cpu->cc) : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
-
-	if (t != (c & 1))
+	if (condition(cpu->cc, op->aux2))
 		LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm));
 	NEXT;
 }
@@ -244,12 +248,7 @@ static bool direct(struct x86_bind *b, int64_t *ret_target)
 OPH(step_jmp) { LEAVE_AT(FAR_TARGET); }
 OPH(step_jcc)
 {
-	unsigned c = op->aux2;
-	bool t = c >> 1 == 0 ? cpu->cc & CC_OF : c >> 1 == 1 ? cpu->cc & CC_CF : c >> 1 == 2 ? cpu->cc & CC_ZF :
-		 c >> 1 == 3 ? cpu->cc & (CC_CF | CC_ZF) : c >> 1 == 4 ? cpu->cc & CC_SF : c >> 1 == 5 ? cpu->cc & CC_PF :
-		 c >> 1 == 6 ? COND_L(cpu->cc) : (cpu->cc & CC_ZF) || COND_L(cpu->cc);
-
-	if (t != (c & 1))
+	if (condition(cpu->cc, op->aux2))
 		LEAVE_AT(FAR_TARGET);
 	NEXT;
 }
