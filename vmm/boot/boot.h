@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Getting a Linux kernel into memory and a vCPU to its 64-bit entry point.
 //
-// Low memory: 0x1000 GDT and TSS, 0x2000 page tables (identity, 4 GiB by 1 GiB and 2 MiB pages), 0x7000 zero page,
+// Low memory: 0x1000 GDT and TSS, 0x2000 page tables (identity, 4 GiB by 1 GiB pages), 0x7000 zero page,
 // 0x8000 setup_data, 0x10000 command line, 0x20000 device tree; the kernel at 1 MiB and up; the initramfs at the end of
 // low RAM.
 #ifndef VMM_BOOT_BOOT_H

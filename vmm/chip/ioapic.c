@@ -23,6 +23,8 @@ enum {
 
 struct ioapic {
 	pthread_mutex_t lock; // guards state
+	pthread_mutex_t
+		update_lock; // taken first; tables reach the hypervisor in the order they were made
 	struct {
 		uint32_t select, id;
 		uint64_t entry[IOAPIC_PINS];
@@ -37,7 +39,8 @@ struct ioapic *ioapic_new(ioapic_update_fn *update, void *arg)
 
 	if (!c)
 		return NULL;
-	(void)pthread_mutex_init(&c->lock, NULL); // cannot fail with default attributes
+	(void)pthread_mutex_init(&c->lock, NULL);        // cannot fail with default attributes
+	(void)pthread_mutex_init(&c->update_lock, NULL); // nor this
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		c->state.entry[i] = ENTRY_MASKED;
 	c->update = update;
@@ -138,6 +141,7 @@ static void ioapic_write(void *dev, uint64_t off, const void *data, unsigned len
 	uint32_t v = 0;
 
 	memcpy(&v, data, len < 4 ? len : 4);
+	pthread_mutex_lock(&c->update_lock);
 	pthread_mutex_lock(&c->lock);
 	if (off == REG_SELECT)
 		c->state.select = v & 0xff;
@@ -148,6 +152,7 @@ static void ioapic_write(void *dev, uint64_t off, const void *data, unsigned len
 		ioapic_eoi(c, (uint8_t)v);
 	if (changed)
 		c->update(c->arg, routes, ioapic_routes(c, routes));
+	pthread_mutex_unlock(&c->update_lock);
 }
 
 const struct bus_ops ioapic_bus_ops = { .name = "ioapic",

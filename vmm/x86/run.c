@@ -366,11 +366,15 @@ static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	bool tf = cpu->rflags & F_TF, shadow = cpu->shadow;
 	uint32_t saved = atomic_exchange(&cpu->attn, 0);
+	uint64_t before = cpu->icount;
 
 	cpu->stepping = tf;
 	run_block(cpu, x86_block_get(cpu, cpu->mode | MODE_ONE));
 	if (saved)
 		atomic_store(&cpu->attn, 1);
+	// Attention may have come first: then nothing ran, and "sti; hlt" is still to be kept together.
+	if (cpu->icount == before)
+		return true;
 	if (shadow)
 		cpu->shadow = false;
 	if (tf && cpu->stepping) {
