@@ -41,7 +41,7 @@ static int load_segment(struct mem *mem, int fd, const Elf64_Phdr *ph, uint64_t 
 	if (!ph->p_memsz)
 		return 0;
 	if (ph->p_filesz > ph->p_memsz || ph->p_offset + ph->p_filesz < ph->p_offset ||
-	    ph->p_paddr + ph->p_memsz < ph->p_paddr || ph->p_offset > INT64_MAX / 2)
+	    ph->p_offset > INT64_MAX / 2)
 		return err_set(e, ENOEXEC, "guest kernel: bad ELF segment");
 	if (ph->p_paddr < BOOT_KERNEL_MIN)
 		return err_set(
