@@ -10,7 +10,7 @@ build="gcc make pkg-config libc6-dev libseccomp-dev libyajl-dev libcap-dev libsy
   linux-source-6.12 bc bison cpio flex libelf-dev xz-utils"
 demo="busybox-static python3-minimal"
 test="bats busybox-static clang clang-format debootstrap libclang-rt-14-dev
-  libcmocka-dev libzydis-dev perl procps python3 qemu-system-x86"
+  libcmocka-dev libzydis-dev musl-tools perl procps python3 qemu-system-x86"
 
 action=install
 case "${1:-}" in check | install) action=$1; shift ;; esac

@@ -118,6 +118,31 @@ pod() {
   diff "$WORK/want" "$WORK/out"
 }
 
+@test "static musl: threads, long double, signals" {
+  bundle_busybox "$BUNDLE"
+  cat > "$WORK/m.c" << 'C'
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+static void *add(void *p) { for (int i = 0; i < 100000; i++) __atomic_fetch_add((long *)p, 1, __ATOMIC_SEQ_CST); return 0; }
+static volatile int got;
+static void on(int s) { got = s; }
+int main(void) {
+  pthread_t t[4]; long n = 0; long double x = 2;
+  for (int i = 0; i < 4; i++) pthread_create(&t[i], 0, add, &n);
+  for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
+  signal(SIGUSR1, on); raise(SIGUSR1);
+  printf("%ld %.15Lf %.12f %d\n", n, sqrtl(x), pow(1.5, 2.5), got == SIGUSR1);
+}
+C
+  musl-gcc -O2 -static -o "$BUNDLE/rootfs/bin/m" "$WORK/m.c" -lm
+  bundle_args "$BUNDLE" /bin/m
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  "$BUNDLE/rootfs/bin/m" > "$WORK/want"
+  diff "$WORK/want" "$WORK/out"
+}
+
 @test "two pods side by side" {
   bundle_busybox "$BUNDLE"
   bundle_args "$BUNDLE" sh -c 'sleep 0.5; hostname'
