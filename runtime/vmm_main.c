@@ -364,6 +364,8 @@ int main(int argc, char **argv)
 		(void)snprintf(m.u.text, sizeof(m.u.text), "%s", e.msg); // cut is fine
 		control_send(&app, &m);
 		log_error("%s", e.msg);
+		vmm_free(app.vmm);
+		loop_free(app.loop);
 		return 1;
 	}
 	if (app.counters)

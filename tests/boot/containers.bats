@@ -226,3 +226,22 @@ C
   [ "$status" != 0 ]
   [[ "$output" == *"process.apparmorProfile"* ]]
 }
+
+@test "the pod's processes have no_new_privs, few capabilities and no descriptors of ours" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sleep 1000
+  exec 9< /etc/hostname
+  pod create --bundle "$BUNDLE" eight < /dev/null > /dev/null 2>&1
+  vmm=$(pgrep -f "bulkhead-vmm.*eight")
+  fs=$(pgrep -f "bulkhead-fs.*eight")
+  grep -q $'NoNewPrivs:\t1' "/proc/$vmm/status"
+  grep -q $'CapEff:\t0000000000000000' "/proc/$vmm/status"
+  grep -q $'CapPrm:\t0000000000000000' "/proc/$vmm/status"
+  grep -q $'CapBnd:\t0000000000000000' "/proc/$vmm/status"
+  grep -q $'NoNewPrivs:\t1' "/proc/$fs/status"
+  [ $((0x$(awk '/CapEff/ {print $2}' "/proc/$fs/status") & 0x200000)) = 0 ] # no CAP_SYS_ADMIN
+  for p in "$vmm" "$fs"; do
+    [ -z "$(ls -l "/proc/$p/fd" | grep -E '/etc/hostname|/dev/pts')" ]
+  done
+  pod delete --force eight
+}
