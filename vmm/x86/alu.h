@@ -19,6 +19,17 @@
 		tmp = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8); \
 		p = (u##bits##u *)&tmp;                                   \
 	}
+// The same for an atomic one.
+#define RMW_LOCKED(bits)                                                  \
+	uint64_t va = op_ea(cpu, op);                                     \
+	uint##bits##_t tmp = 0;                                           \
+	u##bits##u *p = rmw##bits(cpu, op, va);                           \
+	bool whole = p != NULL;                                           \
+	if (unlikely(!whole)) {                                           \
+		x86_exclusive(cpu, op);                                   \
+		tmp = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8); \
+		p = (u##bits##u *)&tmp;                                   \
+	}
 #define RMW_END(bits)         \
 	if (unlikely(!whole)) \
 		x86_st_slow(cpu, op, va, bits / 8, tmp);

@@ -52,7 +52,7 @@ static x86_fn *const cmov[3][2][16] = {
 	{ COND_ROW(cmov, _64r), COND_ROW(cmov, _64m) },
 };
 
-// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC. Only CF is defined to change.
+// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC; aux2: bit 0 immediate, bit 1 LOCK. Only CF is defined to change.
 static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 {
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
@@ -73,7 +73,7 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_r)                                                                         \
 	{                                                                                          \
-		unsigned n = (unsigned)((op->aux2 ? op->imm : R64(op->reg)) & (bits - 1));         \
+		unsigned n = (unsigned)((op->aux2 & 1 ? op->imm : R64(op->reg)) & (bits - 1));         \
 		uint##bits##_t v = (uint##bits##_t)REG##bits(op->rm);                              \
 		bit_cc(cpu, v >> n & 1);                                                           \
 		if (op->aux)                                                                       \
@@ -82,7 +82,7 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_m)                                                                         \
 	{                                                                                          \
-		int##bits##_t at = (int##bits##_t)(op->aux2 ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
+		int##bits##_t at = (int##bits##_t)(op->aux2 & 1 ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
 		unsigned n = (unsigned)at & (bits - 1);                                            \
 		uint64_t va = op_ea(cpu, op) + (uint64_t)((int64_t)at >> (bits == 64 ? 6 : bits == 32 ? 5 : 4)) * (bits / 8); \
 		uint##bits##_t v;                                                                  \
@@ -99,6 +99,8 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 				LOCK_BIT("btc", bits);                                             \
 			v = (uint##bits##_t)((uint##bits##_t)was << n);                            \
 		} else {                                                                           \
+			if (op->aux2 & 2)                                                          \
+				x86_exclusive(cpu, op);                                            \
 			v = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8);                    \
 			x86_st_slow(cpu, op, va, bits / 8, bit_do##bits(v, n, op->aux));           \
 		}                                                                                  \
@@ -205,7 +207,7 @@ static bool bind_bit(struct x86_bind *b, unsigned what, bool imm)
 	if (in->lock && (!mem || what == 0))
 		return false;
 	b->op->aux = (uint8_t)what;
-	b->op->aux2 = imm;
+	b->op->aux2 = (uint8_t)(imm | in->lock << 1);
 	b->op->imm = in->imm & 0xff;
 	b->op->fn = bit_fn[size_index(false, in->opsize) - 1][mem];
 	return true;
