@@ -19,8 +19,8 @@ struct vmm_config {
 	enum vmm_hypervisor hypervisor;
 	uint64_t memory_bytes;
 	unsigned vcpus; // 1 to VMM_VCPUS_MAX
-	int kernel_fd; // ELF vmlinux
-	int initrd_fd; // cpio, or -1
+	int kernel_fd;  // ELF vmlinux
+	int initrd_fd;  // cpio, or -1
 	const char *cmdline;
 	int console_fd; // guest log (virtio-console), or -1
 	int serial_fd;  // early boot and panic output (16550), or -1
