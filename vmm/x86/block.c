@@ -495,8 +495,8 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 		return r;
 	f->gpa2 = fetch_page(cpu, (f->va & PAGE_MASK_) + 4096, &f->host2);
 	page_claim(cpu, f->gpa2, f->host2);
-	memcpy(buf, f->host + at, room);
-	memcpy(buf + room, f->host2, 15 - room);
+	guest_copy(buf, f->host + at, room);
+	guest_copy(buf + room, f->host2, 15 - room);
 	*crosses = true;
 	return x86_decode(buf, 15, bits, in);
 }

@@ -28,6 +28,26 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+// Copies to and from guest memory. The guest's races on it are its own: a race detector must not see them, so its build
+// (X86_GUEST_RACES) does without the C library here.
+static inline void guest_copy(void *to, const void *from, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+#else
+	memmove(to, from, n); // may overlap
+#endif
+}
+
+static inline void guest_fill(void *to, uint8_t v, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+#else
+	memset(to, v, n);
+#endif
+}
+
 // Guest memory is not aligned and has any type.
 typedef uint16_t __attribute__((aligned(1), may_alias)) u16u;
 typedef uint32_t __attribute__((aligned(1), may_alias)) u32u;

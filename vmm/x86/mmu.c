@@ -402,7 +402,7 @@ static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 	struct place p = locate(cpu, op, va, X86_READ);
 
 	if (p.host) {
-		memcpy(buf, p.host, len);
+		guest_copy(buf, p.host, len);
 		return;
 	}
 	for (unsigned done = 0; done < len;) {
@@ -419,7 +419,7 @@ static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct plac
 	uint8_t *ram = p.host ? p.host : ram_at(cpu, p.gpa, true);
 
 	if (ram) {
-		memcpy(ram, buf, len);
+		guest_copy(ram, buf, len);
 		if (!p.host)
 			x86_code_written(cpu, p.gpa, len);
 		return;
@@ -532,12 +532,12 @@ int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bo
 			return 1;
 		}
 		if (write) {
-			memcpy(ram, buf, n);
+			guest_copy(ram, buf, n);
 			if (cpu->shared) // the store comes before the look at the page's marks
 				atomic_thread_fence(memory_order_seq_cst);
 			x86_code_written(cpu, gpa, n);
 		} else {
-			memcpy(buf, ram, n);
+			guest_copy(buf, ram, n);
 		}
 		va += n;
 		buf = (uint8_t *)buf + n;

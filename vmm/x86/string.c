@@ -120,9 +120,9 @@ OPH(movs)
 				// The source may overlap the destination from below: then the pattern repeats, by element.
 				if (d > f && d < f + bytes)
 					for (uint64_t i = 0; i < bytes; i += s.size)
-						memmove(d + i, f + i, s.size);
+						guest_copy(d + i, f + i, s.size);
 				else
-					memmove(d, f, bytes);
+					guest_copy(d, f, bytes); // forwards, which an overlap from above allows
 				str_add(&s, X86_RSI, (int64_t)bytes);
 				str_add(&s, X86_RDI, (int64_t)bytes);
 				str_done(&s, chunk);
@@ -146,7 +146,7 @@ static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 {
 	switch (size) {
 	case 1:
-		memset(d, (int)(uint8_t)v, n);
+		guest_fill(d, (uint8_t)v, n);
 		break;
 	case 2:
 		for (uint64_t i = 0; i < n; i++)
@@ -158,7 +158,7 @@ static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 		break;
 	default:
 		if (v == 0) {
-			memset(d, 0, n * 8);
+			guest_fill(d, 0, n * 8);
 			break;
 		}
 		for (uint64_t i = 0; i < n; i++)
