@@ -571,16 +571,11 @@ static int prefixes(struct cursor *c, struct x86_insn *in, uint8_t *ret_byte)
 		}
 		switch (b) {
 		case 0x26:
-			in->seg = 1 + X86_ES;
-			break;
 		case 0x2e:
-			in->seg = 1 + X86_CS;
-			break;
 		case 0x36:
-			in->seg = 1 + X86_SS;
-			break;
-		case 0x3e:
-			in->seg = 1 + X86_DS;
+		case 0x3e: // ES, CS, SS, DS; in 64-bit mode they do not even undo FS or GS
+			if (in->mode != 64)
+				in->seg = 1 + (b >> 3 & 3);
 			break;
 		case 0x64:
 			in->seg = 1 + X86_FS;
@@ -749,9 +744,10 @@ static void sizes(struct x86_insn *in)
 		     in->opcode == 0xc3 || (in->opcode >= 0xe0 && in->opcode <= 0xe3) ||
 		     in->opcode == 0xe8 || in->opcode == 0xe9 || in->opcode == 0xeb))
 			in->opsize = 8;
-		if (in->map == 1 && ((in->opcode >= 0x80 && in->opcode <= 0x8f) ||
-				     ((in->opcode & 0xf7) == 0xa0 || (in->opcode & 0xf7) == 0xa1)))
+		if (in->map == 1 && in->opcode >= 0x80 && in->opcode <= 0x8f)
 			in->opsize = 8;
+		if (in->map == 1 && (in->opcode & 0xf6) == 0xa0 && in->opsize == 4)
+			in->opsize = 8; // PUSH and POP of FS, GS
 	} else {
 		bool big = in->mode == 32;
 

@@ -86,8 +86,8 @@ OPH(movs)
 			chunk = chunk < b ? chunk : b;
 		}
 		if (chunk > 1) {
-			uint8_t *d = x86_host_span(cpu, op, to, true),
-				*f = d ? x86_host_span(cpu, op, from, false) : NULL;
+			uint8_t *f = x86_host_span(cpu, op, from, false), // faults first
+				*d = f ? x86_host_span(cpu, op, to, true) : NULL;
 			uint64_t bytes = chunk * s.size;
 
 			if (f && d) {
@@ -340,6 +340,7 @@ OPH(ins)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
+		port_check(cpu, op, R16(X86_RDX), s.size); // comes before the memory's faults
 		x86_write_probe(cpu, op, str_dst(&s), s.size);
 		x86_st_slow(cpu, op, str_dst(&s), s.size, port_in(cpu, op, R16(X86_RDX), s.size));
 		str_add(&s, X86_RDI, s.step);
@@ -355,6 +356,7 @@ OPH(outs)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
+		port_check(cpu, op, R16(X86_RDX), s.size); // as above
 		port_out(cpu, op, R16(X86_RDX), s.size,
 			 (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
 		str_add(&s, X86_RSI, s.step);
