@@ -32,19 +32,25 @@ struct x86_cpu *oracle_guest_cpu(struct oracle_guest *g)
 }
 
 // ---- devices
+static bool read_only(unsigned page)
+{
+	return page == 0 || page == ORACLE_DATA_PAGES;
+}
+
 static int dev_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa,
 			 struct x86_exception *fault)
 {
+	bool present = false;
+
 	for (unsigned i = 0; i < ORACLE_PAGES; i++)
 		if (gva >> 12 == oracle_page_va[i] >> 12) {
 			*ret_gpa = page_of(i) * 4096 + (gva & 4095);
-			if (i == ORACLE_DATA_PAGES && (access & X86_WRITE))
-				break;
-			return 0;
+			if (!read_only(i) || !(access & X86_WRITE))
+				return 0;
+			present = true;
 		}
 	*fault = (struct x86_exception){ .vector = EXC_PF, .has_error = true, .cr2 = gva };
-	fault->error = (access & X86_WRITE ? 2 : 0) | 4 |
-		       (gva >> 12 == oracle_page_va[ORACLE_DATA_PAGES] >> 12);
+	fault->error = (access & X86_WRITE ? 2 : 0) | 4 | present;
 	(void)arg;
 	return 1;
 }
@@ -113,7 +119,8 @@ struct oracle_guest *oracle_guest_new(bool devices)
 	if (!g)
 		return NULL;
 	rig_init(&g->rig);
-	rig_map(&g->rig, RIG_CODE + 0x1000, 0, 0); // one page of code only
+	rig_map(&g->rig, RIG_CODE, RIG_GPA_CODE, 5); // one page of code, read-only
+	rig_map(&g->rig, RIG_CODE + 0x1000, 0, 0);
 	rig_map(&g->rig, RIG_DATA + 0x2000, RIG_PAGES - 2, 5);
 	memset(oracle_guest_page(g, 0), 0xf4, 4096);
 	if (devices) {
@@ -190,8 +197,14 @@ void oracle_guest_run(struct oracle_guest *g, struct oracle_state *s, const uint
 	g->single = false;
 	result(g, cpu, &ex, s);
 	// A branch to where nothing can be fetched: natively that is part of the run.
-	if (len && s->vector == ORACLE_ENDED && s->rip >> 12 != RIG_CODE >> 12 && !g->emulator) {
+	if (!len || s->vector != ORACLE_ENDED || s->rip >> 12 == RIG_CODE >> 12)
+		return;
+	if (!g->emulator) {
 		x86_step(cpu, NULL, 0, &ex);
 		result(g, cpu, &ex, s);
+		return;
 	}
+	s->vector = EXC_PF; // an emulator leaves that to the processor
+	s->error = 0x14;
+	s->cr2 = s->rip;
 }

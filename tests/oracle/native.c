@@ -38,6 +38,7 @@ static struct {
 	sigjmp_buf unwind;
 	struct oracle_state *result; // while a run is on
 	void *alt;
+	uint8_t *code; // the code page, writable
 	unsigned runs;
 } native;
 
@@ -79,15 +80,24 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 static int map_all(void)
 {
+	// What runs must not be able to write its own page: that goes by another mapping of it.
+	int fd = memfd_create("oracle code", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, 4096) < 0)
+		return -1;
+	native.code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (native.code == MAP_FAILED)
+		return -1;
 	for (unsigned i = 0; i < ORACLE_PAGES; i++) {
 		void *want = (void *)(uintptr_t)oracle_page_va[i];
-		int prot = PROT_READ | PROT_WRITE | (i == 0 ? PROT_EXEC : 0);
+		int prot = PROT_READ | (i == 0 ? PROT_EXEC : PROT_WRITE);
+		int flags = MAP_FIXED_NOREPLACE | (i == 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
 
-		if (mmap(want, 4096, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-			 0) != want)
+		if (mmap(want, 4096, prot, flags, i == 0 ? fd : -1, 0) != want)
 			return -1;
 	}
-	memset((void *)(uintptr_t)RIG_CODE, 0xcc, 4096);
+	(void)close(fd); // the mappings keep it
+	memset(native.code, 0xcc, 4096);
 	return mprotect((void *)(uintptr_t)oracle_page_va[ORACLE_DATA_PAGES], 4096, PROT_READ);
 }
 
@@ -116,8 +126,14 @@ void oracle_native_close(void)
 	(void)alarm(0);
 	(void)sigaltstack(&off, NULL); // as above
 	free(native.alt);
+	(void)munmap(native.code, 4096); // as mapped
 	for (unsigned i = 0; i < ORACLE_PAGES; i++)
 		(void)munmap((void *)(uintptr_t)oracle_page_va[i], 4096); // as mapped
+}
+
+uint8_t *oracle_native_code(void)
+{
+	return native.code;
 }
 
 // The timer is set anew now and then only: it has to end a hang, not to measure it.
@@ -146,7 +162,7 @@ void oracle_native_write(uint64_t va, const void *data, unsigned len)
 	const uint8_t *p = data;
 
 	for (unsigned i = 0; i < len; i++)
-		for (unsigned k = 0; k < ORACLE_DATA_PAGES + 3; k++)
-			if (k != ORACLE_DATA_PAGES && (va + i) >> 12 == oracle_page_va[k] >> 12)
+		for (unsigned k = 0; k < ORACLE_PAGES; k++)
+			if (k && k != ORACLE_DATA_PAGES && (va + i) >> 12 == oracle_page_va[k] >> 12)
 				*(uint8_t *)(uintptr_t)(va + i) = p[i];
 }

@@ -2,7 +2,7 @@
 // The real processor as oracle for vmm/x86: user-mode instructions run natively and in software from the same registers,
 // flags, FPU state and memory, at the same addresses, and everything that they leave is compared.
 //
-// Both worlds have the same user address space: code at RIG_CODE, two pages of data and a read-only third at RIG_DATA,
+// Both worlds have the same user address space: code (read-only) at RIG_CODE, two pages of data and a read-only third at RIG_DATA,
 // two pages of stack below RIG_STACK, nothing around them. Natively every run ends in a signal, of the instruction under
 // test or of the INT3 that stands everywhere else on the code page; its context is the result. In software the rest of
 // the page holds HLT, which user mode may not execute.
@@ -43,6 +43,7 @@ int oracle_native_open(void);
 void oracle_native_close(void);
 // Runs from *s until a signal; *s gets what it left. Watched: a run of over some seconds is ORACLE_HANGS.
 void oracle_native_run(struct oracle_state *s);
+uint8_t *oracle_native_code(void); // the code page
 // Native memory of a page by its index: code, data 0-2, stack 0-1.
 enum { ORACLE_PAGES = 1 + ORACLE_DATA_PAGES + ORACLE_STACK_PAGES };
 extern const uint64_t oracle_page_va[ORACLE_PAGES];
@@ -88,6 +89,8 @@ unsigned oracle_encode(struct oracle_rng *r, struct x86_cpu *cpu, const struct o
 const char *oracle_excluded(const struct x86_insn *in);
 // Whether AMD and Intel processors differ in what it does from *s; the one in software is like Intel's.
 bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state *s);
+// Whether it is known to differ from *s, and left so.
+bool oracle_known_to_differ(const struct x86_insn *in, const struct oracle_state *s);
 // Flags that it leaves undefined from these registers.
 uint32_t oracle_undefined(const struct x86_insn *in, const uint64_t gpr[16]);
 // Whether its operand is reached in parts, in an order of the processor's choice: which byte faults is not told.

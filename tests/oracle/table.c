@@ -80,10 +80,28 @@ bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state
 		return true; // PREFETCH of a register: #UD on AMD, a NOP for Intel
 	if (in->map == 0 && in->opcode == 0xd9 && (in->modrm & 0xf8) == 0xd8)
 		return true; // undocumented FSTP: AMD looks at whether the register is empty
-	if (in->map == 1 && (in->opcode & 0xfe) == 0x2c && in->pfx != 0xf3 && in->pfx != 0xf2 &&
+	if (in->map == 1 && (in->opcode == 0x2a || (in->opcode & 0xfe) == 0x2c) && in->pfx != 0xf3 && in->pfx != 0xf2 &&
 	    (s->fx.mxcsr & 0x1f80) != 0x1f80)
 		return true; // conversion to MMX with unmasked exceptions: whether TOP is 0 after #XM
+	if (in->map == 1 && in->opcode == 0x2a && in->mod != 3 && in->pfx != 0xf3 &&
+	    in->pfx != 0xf2 && (s->fx.fsw & 0x80))
+		return true; // conversion from 64 bits of memory: whether it is MMX, and so raises #MF
+	if (in->map == 0 && in->opcode == 0xff && (in->modrm & 0xf8) == 0xd0 && in->rm == X86_RSP)
+		return true; // CALL RSP: which of the two bad addresses is seen first
+	if (in->map == 1 && in->opcode == 0xf7 &&
+	    (in->seg || in->addrsize != 8 || s->gpr[X86_RDI] - RIG_DATA > 0x1ff0))
+		return true; // MASKMOV: whether bytes that are not stored fault
 	return false;
+}
+
+// MXCSR with underflow or overflow unmasked: vmm/x86 computes with all masked and looks at the flags, which then say
+// less. A result that is tiny but exact does not raise, flush to zero acts, and the inexact flag is set with overflow.
+bool oracle_known_to_differ(const struct x86_insn *in, const struct oracle_state *s)
+{
+	return in->map && (~s->fx.mxcsr & 0xc00) &&
+	       ((in->map == 1 && ((in->opcode & 0xf0) == 0x50 || in->opcode == 0x7c ||
+				  in->opcode == 0x7d || in->opcode == 0xd0)) ||
+		(in->map == 3 && (in->opcode & 0xfe) == 0x40));
 }
 
 enum when { ALWAYS, COUNT, COUNT_1 }; // if the count is not 0; the flag but for a count of 1
