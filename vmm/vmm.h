@@ -12,13 +12,15 @@ struct vmm;
 
 enum vmm_hypervisor { VMM_HV_AUTO, VMM_HV_MSHV, VMM_HV_KVM, VMM_HV_SOFT };
 
+enum { VMM_VCPUS_MAX = 8 };
+
 // Descriptors are borrowed for the machine's life; -1 where absent.
 struct vmm_config {
 	enum vmm_hypervisor hypervisor;
 	uint64_t memory_bytes;
-	unsigned vcpus;
-	int kernel_fd; // ELF vmlinux
-	int initrd_fd; // cpio, or -1
+	unsigned vcpus; // 1 to VMM_VCPUS_MAX
+	int kernel_fd;  // ELF vmlinux
+	int initrd_fd;  // cpio, or -1
 	const char *cmdline;
 	int console_fd; // guest log (virtio-console), or -1
 	int serial_fd;  // early boot and panic output (16550), or -1

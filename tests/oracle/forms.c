@@ -98,8 +98,10 @@ void oracle_forms_done(struct oracle_forms *f)
 // An address near an edge, or in the middle, of data or stack.
 static uint64_t target(struct oracle_rng *r)
 {
-	static const uint64_t edges[] = { RIG_DATA,          RIG_DATA + 0x1000, RIG_DATA + 0x2000,
-					  RIG_DATA + 0x3000, RIG_STACK,         RIG_STACK - 0x2000 };
+	static const uint64_t edges[] = {
+		RIG_DATA,          RIG_DATA + 0x1000, RIG_DATA + 0x2000,
+		RIG_DATA + 0x3000, RIG_STACK,         RIG_STACK - 0x2000
+	};
 	uint64_t k = oracle_rnd(r), at;
 
 	if (k & 3)
@@ -193,7 +195,8 @@ static void scribble(struct oracle_rng *r, uint64_t va, unsigned len)
 	}
 }
 
-static void random_registers(struct oracle_rng *r, const struct x86_insn *in, struct oracle_state *s)
+static void random_registers(struct oracle_rng *r, const struct x86_insn *in,
+			     struct oracle_state *s)
 {
 	uint64_t k = oracle_rnd(r);
 	bool string = in->map == 0 && ((in->opcode >= 0xa4 && in->opcode <= 0xaf) ||
@@ -222,7 +225,8 @@ static void fit_operand(struct oracle_rng *r, const struct x86_insn *in, struct 
 {
 	bool bit = in->map == 1 && (in->opcode == 0xa3 || in->opcode == 0xab ||
 				    in->opcode == 0xb3 || in->opcode == 0xbb);
-	bool branch = in->map == 0 && (in->opcode == 0xff || in->opcode == 0xc2 || in->opcode == 0xc3);
+	bool branch =
+		in->map == 0 && (in->opcode == 0xff || in->opcode == 0xc2 || in->opcode == 0xc3);
 	uint64_t k = oracle_rnd(r), to = RIG_CODE + 0x10 + (k & 0x3ff);
 
 	if (bit && in->mod != 3 && in->reg != in->base && in->reg != in->index)
@@ -314,12 +318,16 @@ unsigned oracle_encode(struct oracle_rng *r, struct x86_cpu *cpu, const struct o
 		aim(r, in, &parts, rip, va, bytes, s);
 	}
 	if (relative_branch(in, &rel)) {
-		int32_t d = (int32_t)(oracle_rnd(r) % (rel == 1 ? 200 : 1900)) - (rel == 1 ? 100 : 950);
+		int32_t d =
+			(int32_t)(oracle_rnd(r) % (rel == 1 ? 200 : 1900)) - (rel == 1 ? 100 : 950);
 
-		if (d > -24 && d < 0)
+		// Not into what is under test, nor back to it: that may never end.
+		if (d < 0 && d > -24 - (int32_t)(rip - RIG_CODE - ORACLE_AT))
 			d = 8;
+		if (d >= 0 && d < 100)
+			d = 100;
 		if (in->opsize == 2 && in->mode == 64)
-			d = 8;
+			d = 100;
 		memcpy(bytes + in->len - rel, &d, rel);
 	}
 	if (x86_decode(bytes, in->len, 64, in))

@@ -15,10 +15,10 @@ struct oracle_guest {
 
 static unsigned page_of(unsigned i)
 {
-	return i == 0 ? RIG_GPA_CODE :
-	       i < 3  ? RIG_GPA_DATA + i - 1 :
-	       i == 3 ? RIG_PAGES - 2 :
-			RIG_GPA_STACK + i - 4;
+	return i == 0   ? RIG_GPA_CODE
+	       : i < 3  ? RIG_GPA_DATA + i - 1
+	       : i == 3 ? RIG_PAGES - 2
+			: RIG_GPA_STACK + i - 4;
 }
 
 uint8_t *oracle_guest_page(struct oracle_guest *g, unsigned i)
@@ -191,7 +191,7 @@ void oracle_guest_run(struct oracle_guest *g, struct oracle_state *s, const uint
 	if (len) {
 		x86_step(cpu, bytes, len, &ex);
 	} else {
-		x86_notify_write(cpu, RIG_GPA_CODE * 4096, 4096);
+		x86_notify_write(cpu);
 		x86_run(cpu, &ex);
 	}
 	g->single = false;

@@ -91,7 +91,8 @@ static int map_all(void)
 	for (unsigned i = 0; i < ORACLE_PAGES; i++) {
 		void *want = (void *)(uintptr_t)oracle_page_va[i];
 		int prot = PROT_READ | (i == 0 ? PROT_EXEC : PROT_WRITE);
-		int flags = MAP_FIXED_NOREPLACE | (i == 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+		int flags =
+			MAP_FIXED_NOREPLACE | (i == 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
 
 		if (mmap(want, 4096, prot, flags, i == 0 ? fd : -1, 0) != want)
 			return -1;
@@ -163,6 +164,7 @@ void oracle_native_write(uint64_t va, const void *data, unsigned len)
 
 	for (unsigned i = 0; i < len; i++)
 		for (unsigned k = 0; k < ORACLE_PAGES; k++)
-			if (k && k != ORACLE_DATA_PAGES && (va + i) >> 12 == oracle_page_va[k] >> 12)
+			if (k && k != ORACLE_DATA_PAGES &&
+			    (va + i) >> 12 == oracle_page_va[k] >> 12)
 				*(uint8_t *)(uintptr_t)(va + i) = p[i];
 }

@@ -33,8 +33,8 @@ struct oracle_rng {
 	uint64_t s;
 };
 uint64_t oracle_rnd(struct oracle_rng *r);
-uint64_t oracle_value(struct oracle_rng *r);    // 64 bits that are often an edge of some type
-uint64_t oracle_integer(struct oracle_rng *r);  // often an edge of an integer
+uint64_t oracle_value(struct oracle_rng *r);   // 64 bits that are often an edge of some type
+uint64_t oracle_integer(struct oracle_rng *r); // often an edge of an integer
 void oracle_random_fx(struct oracle_rng *r, struct x86_fx *fx, bool plain);
 
 // ---- native.c

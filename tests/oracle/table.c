@@ -62,9 +62,9 @@ static bool near_branch(const struct x86_insn *in)
 
 	if (in->map == 1)
 		return o >= 0x80 && o <= 0x8f;
-	return in->map == 0 && ((o >= 0x70 && o <= 0x7f) || (o >= 0xe0 && o <= 0xe3) ||
-				(o >= 0xe8 && o <= 0xeb) || (o & 0xfe) == 0xc2 ||
-				(o == 0xff && (sub == 2 || sub == 4)));
+	return in->map == 0 &&
+	       ((o >= 0x70 && o <= 0x7f) || (o >= 0xe0 && o <= 0xe3) || (o >= 0xe8 && o <= 0xeb) ||
+		(o & 0xfe) == 0xc2 || (o == 0xff && (sub == 2 || sub == 4)));
 }
 
 bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state *s)
@@ -80,14 +80,15 @@ bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state
 		return true; // PREFETCH of a register: #UD on AMD, a NOP for Intel
 	if (in->map == 0 && in->opcode == 0xd9 && (in->modrm & 0xf8) == 0xd8)
 		return true; // undocumented FSTP: AMD looks at whether the register is empty
-	if (in->map == 1 && (in->opcode == 0x2a || (in->opcode & 0xfe) == 0x2c) && in->pfx != 0xf3 && in->pfx != 0xf2 &&
-	    (s->fx.mxcsr & 0x1f80) != 0x1f80)
+	if (in->map == 1 && (in->opcode == 0x2a || (in->opcode & 0xfe) == 0x2c) &&
+	    in->pfx != 0xf3 && in->pfx != 0xf2 && (s->fx.mxcsr & 0x1f80) != 0x1f80)
 		return true; // conversion to MMX with unmasked exceptions: whether TOP is 0 after #XM
 	if (in->map == 1 && in->opcode == 0x2a && in->mod != 3 && in->pfx != 0xf3 &&
 	    in->pfx != 0xf2 && (s->fx.fsw & 0x80))
 		return true; // conversion from 64 bits of memory: whether it is MMX, and so raises #MF
-	if (in->map == 0 && in->opcode == 0xff && (in->modrm & 0xf8) == 0xd0 && in->rm == X86_RSP)
-		return true; // CALL RSP: which of the two bad addresses is seen first
+	if (in->map == 0 && in->opcode == 0xff && (in->modrm >> 3 & 7) == 2 &&
+	    !va_canonical(s->gpr[X86_RSP] - 8))
+		return true; // CALL r/m: which of two bad addresses is seen first
 	if (in->map == 1 && in->opcode == 0xf7 &&
 	    (in->seg || in->addrsize != 8 || s->gpr[X86_RDI] - RIG_DATA > 0x1ff0))
 		return true; // MASKMOV: whether bytes that are not stored fault
@@ -154,10 +155,10 @@ static const struct undefined undefined_flags[] = {
 static unsigned shift_count(const struct x86_insn *in, uint64_t rcx)
 {
 	bool wide = in->opsize == 8 && (in->map == 1 || (in->opcode & 1));
-	unsigned n = in->map == 1 ? (in->opcode & 1 ? (unsigned)rcx : (unsigned)in->imm) :
-		     in->opcode < 0xd0 ? (unsigned)in->imm :
-		     in->opcode < 0xd2 ? 1 :
-					 (unsigned)rcx;
+	unsigned n = in->map == 1        ? (in->opcode & 1 ? (unsigned)rcx : (unsigned)in->imm)
+		     : in->opcode < 0xd0 ? (unsigned)in->imm
+		     : in->opcode < 0xd2 ? 1
+					 : (unsigned)rcx;
 
 	return n & (wide ? 63 : 31);
 }

@@ -96,9 +96,9 @@ static void random_st(struct oracle_rng *r, uint8_t st[16])
 	static const uint16_t exponent[] = { 0,      1,      0x3fff, 0x7ffe, 0x7fff, 0x3ffe,
 					     0x4000, 0x3fc0, 0x403e, 0x3c00, 0x3f80 };
 	uint64_t k = oracle_rnd(r), m = k & 1 ? PICK(r, mantissa) : oracle_rnd(r) | 1ull << 63;
-	uint16_t e = k & 2  ? (uint16_t)(0x3ff0 + oracle_rnd(r) % 64) :
-		     k & 60 ? PICK(r, exponent) :
-			      (uint16_t)(oracle_rnd(r) & 0x7fff);
+	uint16_t e = k & 2    ? (uint16_t)(0x3ff0 + oracle_rnd(r) % 64)
+		     : k & 60 ? PICK(r, exponent)
+			      : (uint16_t)(oracle_rnd(r) & 0x7fff);
 
 	if (k & 64)
 		e |= 0x8000;

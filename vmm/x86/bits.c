@@ -52,14 +52,14 @@ static x86_fn *const cmov[3][2][16] = {
 	{ COND_ROW(cmov, _64r), COND_ROW(cmov, _64m) },
 };
 
-// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC. Only CF is defined to change.
+// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC; aux2: bit 0 immediate, bit 1 LOCK. Only CF is defined to change.
 static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 {
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
 }
 
 // Address of the operand, off bytes on: with a 32- or 16-bit address size the sum stays within that size.
-enum { BIT_IMM = 1, BIT_A32 = 2, BIT_A16 = 4 };
+enum { BIT_IMM = 1, BIT_LOCK = 2, BIT_A32 = 4, BIT_A16 = 8 };
 static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op, int64_t off)
 {
 	uint64_t a;
@@ -85,7 +85,7 @@ static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op
 	}                                                                                          \
 	OPH(bit##bits##_r)                                                                         \
 	{                                                                                          \
-		unsigned n = (unsigned)((op->aux2 & BIT_IMM ? op->imm : R64(op->reg)) & (bits - 1));         \
+		unsigned n = (unsigned)((op->aux2 & BIT_IMM ? op->imm : R64(op->reg)) & (bits - 1));   \
 		uint##bits##_t v = (uint##bits##_t)REG##bits(op->rm);                              \
 		bit_cc(cpu, v >> n & 1);                                                           \
 		if (op->aux)                                                                       \
@@ -111,6 +111,8 @@ static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op
 				LOCK_BIT("btc", bits);                                             \
 			v = (uint##bits##_t)((uint##bits##_t)was << n);                            \
 		} else {                                                                           \
+			if (op->aux2 & 2)                                                          \
+				x86_exclusive(cpu, op);                                            \
 			v = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8);                    \
 			x86_st_slow(cpu, op, va, bits / 8, bit_do##bits(v, n, op->aux));           \
 		}                                                                                  \
@@ -218,7 +220,8 @@ static bool bind_bit(struct x86_bind *b, unsigned what, bool imm)
 	if (in->lock && (!mem || what == 0))
 		return false;
 	b->op->aux = (uint8_t)what;
-	b->op->aux2 = (uint8_t)((imm ? BIT_IMM : 0) | (in->addrsize == 4 ? BIT_A32 : in->addrsize == 2 ? BIT_A16 : 0));
+	b->op->aux2 = (uint8_t)((imm ? BIT_IMM : 0) | (in->lock ? BIT_LOCK : 0) |
+				(in->addrsize == 4 ? BIT_A32 : in->addrsize == 2 ? BIT_A16 : 0));
 	b->op->imm = in->imm & 0xff;
 	b->op->fn = bit_fn[size_index(false, in->opsize) - 1][mem];
 	return true;

@@ -120,9 +120,11 @@ OPH(movs)
 				// The source may overlap the destination from below: then the pattern repeats, by element.
 				if (d > f && d < f + bytes)
 					for (uint64_t i = 0; i < bytes; i += s.size)
-						memmove(d + i, f + i, s.size);
+						guest_copy(d + i, f + i, s.size);
 				else
-					memmove(d, f, bytes);
+					guest_copy(
+						d, f,
+						bytes); // forwards, which an overlap from above allows
 				str_add(&s, X86_RSI, (int64_t)bytes);
 				str_add(&s, X86_RDI, (int64_t)bytes);
 				str_done(&s, chunk);
@@ -139,14 +141,14 @@ OPH(movs)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 {
 	switch (size) {
 	case 1:
-		memset(d, (int)(uint8_t)v, n);
+		guest_fill(d, (uint8_t)v, n);
 		break;
 	case 2:
 		for (uint64_t i = 0; i < n; i++)
@@ -158,7 +160,7 @@ static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 		break;
 	default:
 		if (v == 0) {
-			memset(d, 0, n * 8);
+			guest_fill(d, 0, n * 8);
 			break;
 		}
 		for (uint64_t i = 0; i < n; i++)
@@ -193,7 +195,7 @@ OPH(stos)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(lods)
@@ -219,7 +221,7 @@ OPH(lods)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void compare(struct x86_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
@@ -264,7 +266,7 @@ OPH(cmps)
 		if (compare_ends(&s))
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(scas)
@@ -280,7 +282,7 @@ OPH(scas)
 		if (compare_ends(&s))
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- ports
@@ -349,7 +351,7 @@ OPH(in_op)
 		R64(X86_RAX) = v;
 		break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(out_op)
@@ -358,7 +360,7 @@ OPH(out_op)
 	uint32_t v = R32(X86_RAX);
 
 	port_out(cpu, op, port, op->aux, op->aux == 4 ? v : v & ((1u << (8 * op->aux)) - 1));
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(ins)
@@ -377,7 +379,7 @@ OPH(ins)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(outs)
@@ -393,7 +395,7 @@ OPH(outs)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 bool x86_bind_string(struct x86_bind *b)
