@@ -644,6 +644,9 @@ static int modrm(struct cursor *c, struct x86_insn *in)
 	in->reg = (uint8_t)((in->modrm >> 3 & 7) | (in->rex & 4) << 1);
 	rm = in->modrm & 7;
 	in->rm = (uint8_t)(rm | (in->rex & 1) << 3);
+	// MOV to and from CR and DR: ModRM always names registers.
+	if (in->map == 1 && in->opcode >= 0x20 && in->opcode <= 0x23)
+		in->mod = 3;
 	if (in->mod == 3)
 		return 0;
 	if (in->addrsize == 2)
@@ -770,11 +773,8 @@ int x86_decode(const uint8_t *bytes, unsigned count, unsigned mode, struct x86_i
 		return -1;
 	sizes(&in);
 	in.pfx = in.repne ? 0xf2 : in.rep ? 0xf3 : in.opsize16 ? 0x66 : 0;
-	// MOV to and from CR and DR: ModRM always names registers.
 	if ((what & M) && modrm(&c, &in))
 		return more;
-	if (in.map == 1 && in.opcode >= 0x20 && in.opcode <= 0x23 && in.mod != 3)
-		in.mod = 3;
 	if (in.map == 0 && (in.opcode & 0xfe) == 0xf6 && (in.modrm >> 3 & 7) < 2)
 		what |= in.opcode == 0xf6 ? I8 : IZ;
 	if (in.map == 0 && in.opcode == 0xff && mode == 64) {

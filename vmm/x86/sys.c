@@ -237,6 +237,12 @@ OPH(cpuid)
 	NEXT_BACK;
 }
 
+// There are no counters: every number is one that does not exist.
+OPH(rdpmc)
+{
+	GP0();
+}
+
 OPH(rdtsc)
 {
 	uint64_t v = __builtin_ia32_rdtsc() + (uint64_t)cpu->tsc_offset;
@@ -635,7 +641,7 @@ static bool group_0f01(struct x86_bind *b)
 	case 0xc1:
 		b->ends = true;
 		op->fn = vmcall;
-		return true;
+		return !in->pfx;
 	case 0xca:
 	case 0xcb:
 		op->aux = in->modrm & 1;
@@ -772,6 +778,9 @@ static bool bind_map1(struct x86_bind *b)
 		op->aux = in->rex & 8 ? 8 : 4;
 		op->fn = sysexit;
 		return true;
+	case 0x33:
+		op->fn = rdpmc;
+		return true;
 	case 0xa2:
 		op->fn = cpuid;
 		return true;
@@ -786,7 +795,7 @@ static bool bind_map1(struct x86_bind *b)
 		}
 		op->aux2 = (in->modrm >> 3 & 7) == 7;
 		op->fn = rdrand;
-		return true;
+		return !in->repne;
 	default:
 		return false;
 	}
