@@ -123,7 +123,7 @@ void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
 	pthread_mutex_lock(&l->lock);
 	if (vector < 16) {
 		l->esr_written |= 1 << 6; // received illegal vector
-	} else {
+	} else if (l->svr & 0x100) {      // disabled by software, it takes none (SDM 11.4.7.2)
 		l->irr[vector >> 5] |= 1u << (vector & 31);
 		if (level)
 			l->tmr[vector >> 5] |= 1u << (vector & 31);
