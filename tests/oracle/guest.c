@@ -189,7 +189,11 @@ void oracle_guest_run(struct oracle_guest *g, struct oracle_state *s, const uint
 	g->twice = false;
 	g->n_read = g->n_written = 0;
 	if (len) {
-		x86_step(cpu, bytes, len, &ex);
+		unsigned steps = 0;
+
+		do // REP takes many
+			x86_step(cpu, bytes, len, &ex);
+		while (ex.reason == X86_EXIT_NONE && cpu->rip == s->rip && ++steps < 64);
 	} else {
 		x86_notify_write(cpu);
 		x86_run(cpu, &ex);

@@ -11,7 +11,9 @@ struct str {
 	uint64_t mask;
 	int64_t step;
 	bool rep;
+	unsigned elements; // done one by one
 };
+enum { STR_ELEMENTS = 4096 };
 
 static struct str str_begin(struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -96,6 +98,12 @@ static uint64_t page_room(uint64_t va, unsigned size)
 		cpu->rip = op_rip(cpu, op);                             \
 		return NULL;                                            \
 	} while (0)
+// After an element that was done by itself: a guest may ask for 2^64 of them, on a device, where every one takes long.
+#define STR_NEXT_ELEMENT                                                             \
+	if (!s.rep)                                                                  \
+		break;                                                               \
+	if ((++s.elements == STR_ELEMENTS || STR_INTERRUPTED(cpu)) && str_count(&s)) \
+	STR_AGAIN
 
 OPH(movs)
 {
@@ -138,8 +146,7 @@ OPH(movs)
 		str_add(&s, X86_RSI, s.step);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -192,8 +199,7 @@ OPH(stos)
 		x86_st_slow(cpu, op, to, s.size, cpu->gpr[X86_RAX]);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -218,8 +224,7 @@ OPH(lods)
 		}
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -265,6 +270,7 @@ OPH(cmps)
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -281,6 +287,7 @@ OPH(scas)
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -376,8 +383,7 @@ OPH(ins)
 		x86_st_slow(cpu, op, to, s.size, port_in(cpu, op, R16(X86_RDX), s.size));
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -392,8 +398,7 @@ OPH(outs)
 			 (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
