@@ -529,7 +529,7 @@ OPH(op_cmpxchg16b)
 		R64(X86_RAX) = lo;
 		R64(X86_RDX) = hi;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- binding
@@ -632,8 +632,8 @@ bool x86_bind_alu(struct x86_bind *b)
 		b->op->imm = in->imm;
 		b->op->aux2 = 1;
 		return !in->lock;
-	case 0x80: case 0x81: case 0x83:
-		return alu_bind(b, in->modrm >> 3 & 7, o == 0x80, mem ? MI : RI);
+	case 0x80: case 0x81: case 0x82: case 0x83: // 82 is 80 again, outside 64-bit mode
+		return alu_bind(b, in->modrm >> 3 & 7, bytes, mem ? MI : RI);
 	case 0x84: case 0x85: return alu_bind(b, ALU_TEST, bytes, mem ? MR : RR);
 	case 0x86: case 0x87:
 		if (in->lock && !mem)
@@ -662,7 +662,7 @@ bool x86_bind_alu(struct x86_bind *b)
 	case 0x48: case 0x49: case 0x4a: case 0x4b: case 0x4c: case 0x4d: case 0x4e: case 0x4f:
 		b->op->rm = o & 7; // INC, DEC outside 64-bit mode
 		b->op->fn = unary[o >> 3 & 1][size_index(false, in->opsize)][0];
-		return true;
+		return !in->lock;
 	default: return false;
 	}
 }

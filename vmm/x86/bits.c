@@ -58,6 +58,18 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
 }
 
+// Address of the operand, off bytes on: with a 32- or 16-bit address size the sum stays within that size.
+enum { BIT_IMM = 1, BIT_LOCK = 2, BIT_A32 = 4, BIT_A16 = 8 };
+static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op, int64_t off)
+{
+	uint64_t a;
+
+	if (likely(!(op->aux2 & (BIT_A32 | BIT_A16))))
+		return op_ea(cpu, op) + (uint64_t)off;
+	a = cpu->gpr[X86_REG_EA] + (uint64_t)off;
+	return (op->aux2 & BIT_A32 ? (uint32_t)a : (uint16_t)a) + cpu->sbase[op->seg];
+}
+
 // Instructions rather than builtins: guest operands need not be aligned.
 #define LOCK_BIT(insn, bits)                                                                       \
 	__asm__ volatile("lock " insn SFX##bits " %[n], %[m]"                                      \
@@ -73,7 +85,7 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_r)                                                                         \
 	{                                                                                          \
-		unsigned n = (unsigned)((op->aux2 & 1 ? op->imm : R64(op->reg)) & (bits - 1));         \
+		unsigned n = (unsigned)((op->aux2 & BIT_IMM ? op->imm : R64(op->reg)) & (bits - 1));   \
 		uint##bits##_t v = (uint##bits##_t)REG##bits(op->rm);                              \
 		bit_cc(cpu, v >> n & 1);                                                           \
 		if (op->aux)                                                                       \
@@ -82,9 +94,9 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_m)                                                                         \
 	{                                                                                          \
-		int##bits##_t at = (int##bits##_t)(op->aux2 & 1 ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
+		int##bits##_t at = (int##bits##_t)(op->aux2 & BIT_IMM ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
 		unsigned n = (unsigned)at & (bits - 1);                                            \
-		uint64_t va = op_ea(cpu, op) + (uint64_t)((int64_t)at >> (bits == 64 ? 6 : bits == 32 ? 5 : 4)) * (bits / 8); \
+		uint64_t va = bit_ea(cpu, op, ((int64_t)at >> (bits == 64 ? 6 : bits == 32 ? 5 : 4)) * (bits / 8)); \
 		uint##bits##_t v;                                                                  \
 		u##bits##u *p;                                                                     \
 		if (!op->aux) {                                                                    \
@@ -189,6 +201,7 @@ OPH(op_movbe_store)
 	NEXT;
 }
 
+OPH(op_bswap16) { R16(op->rm) = 0; NEXT; } // undefined: what processors do
 OPH(op_bswap32) { R64(op->rm) = __builtin_bswap32(R32(op->rm)); NEXT; }
 OPH(op_bswap64) { R64(op->rm) = __builtin_bswap64(R64(op->rm)); NEXT; }
 OPH(op_clc) { cpu->cc = (uint16_t)(cpu->cc & ~CC_CF); NEXT; }
@@ -207,7 +220,8 @@ static bool bind_bit(struct x86_bind *b, unsigned what, bool imm)
 	if (in->lock && (!mem || what == 0))
 		return false;
 	b->op->aux = (uint8_t)what;
-	b->op->aux2 = (uint8_t)(imm | in->lock << 1);
+	b->op->aux2 = (uint8_t)((imm ? BIT_IMM : 0) | (in->lock ? BIT_LOCK : 0) |
+				(in->addrsize == 4 ? BIT_A32 : in->addrsize == 2 ? BIT_A16 : 0));
 	b->op->imm = in->imm & 0xff;
 	b->op->fn = bit_fn[size_index(false, in->opsize) - 1][mem];
 	return true;
@@ -255,7 +269,7 @@ bool x86_bind_bits(struct x86_bind *b)
 	}
 	if (o >= 0xc8 && o <= 0xcf) {
 		b->op->rm = (uint8_t)((o & 7) | (in->rex & 1) << 3);
-		b->op->fn = in->opsize == 8 ? op_bswap64 : op_bswap32;
+		b->op->fn = in->opsize == 8 ? op_bswap64 : in->opsize == 4 ? op_bswap32 : op_bswap16;
 		return !in->lock;
 	}
 	switch (o) {

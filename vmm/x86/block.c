@@ -415,6 +415,20 @@ static void bind_address(const struct x86_insn *in, struct x86_op *op, bool moff
 	op[1].disp = 0;
 }
 
+// Instructions whose only operand in memory is on the stack.
+static bool stack_only(const struct x86_insn *in)
+{
+	uint8_t o = in->opcode, sub = in->modrm >> 3 & 7;
+
+	if (in->map == 1)
+		return (o & 0xf6) == 0xa0;
+	if (in->map || (in->has_modrm && in->mod != 3))
+		return false;
+	return (o >= 0x50 && o <= 0x5f) || o == 0x68 || o == 0x6a || o == 0x8f || o == 0x9c ||
+	       o == 0x9d || o == 0xc2 || o == 0xc3 || o == 0xc8 || o == 0xc9 || o == 0xe8 ||
+	       (o == 0xff && (sub == 2 || sub == 6));
+}
+
 // Fills the operations of one instruction. Returns how many.
 static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_op *op,
 		     unsigned off, unsigned idx, uint32_t mode, uint64_t gpa, bool *ends,
@@ -450,6 +464,10 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 		op->fn = x86_op_ud;
 		*ends = *no_fall = true;
 		return 1;
+	}
+	if (in->mode == 64 && stack_only(in)) {
+		b.op->base = X86_RSP; // says whose fault is a bad address
+		b.op->seg = 0;
 	}
 	*ends = b.ends;
 	*no_fall = b.no_fall;

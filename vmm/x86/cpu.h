@@ -228,6 +228,7 @@ struct x86_cpu {
 	uint64_t gpr[X86_REG_COUNT];
 	uint16_t cc;
 	_Atomic uint32_t attn;
+	uint64_t scratch; // stands in for memory that is not there to be pointed at
 	uint64_t icount;
 	struct x86_block *block;   // running
 	struct x86_tlb_entry *tlb; // of the current privilege
@@ -304,6 +305,11 @@ enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
 		X86_GO(cpu, next_);                  \
 	} while (0)
 
+// The same for a handler with a local variable whose address is known outside it: there the compiler cannot make the call
+// the last act, and a guest's loop would use up the host's stack. The next operation is returned to run_block instead.
+// tests/checks/tailcalls.sh holds every handler to one or the other.
+#define NEXT_BACK return op + 1
+
 static inline uint64_t op_rip(const struct x86_cpu *cpu, const struct x86_op *op)
 {
 	return cpu->gpr[X86_REG_BVA] + op->off;
@@ -367,6 +373,8 @@ void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *b
 void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
 	       unsigned len);
 void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned len);
+// The same for a read of one byte.
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va);
 // System structures (descriptor tables, TSS, interrupt stacks of CPL 0): with supervisor rights. 0, or 1 with *x filled.
 int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
 		   struct x86_exception *x);
@@ -443,6 +451,17 @@ void x86_seg_check(struct x86_cpu *cpu, const struct x86_op *op, unsigned seg, u
 // How many bytes of memory an instruction's ModRM or offset operand has (0: it is an address only), and whether it is
 // written.
 unsigned x86_insn_access(const struct x86_insn *in, bool *ret_write);
+
+static inline bool va_canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+// For an instruction that has an operand in memory besides the stack: op->base does not tell that it is the stack.
+static inline void sp_check(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp)
+{
+	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(rsp)))
+		x86_raise(cpu, op, EXC_SS, 0);
+}
 
 // Linear address of size bytes at stack pointer rsp, checked.
 static inline uint64_t sp_va(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp,
@@ -587,10 +606,6 @@ static inline void cpu_set_rflags(struct x86_cpu *cpu, uint64_t v)
 {
 	cpu->cc = (uint16_t)((v & 0xd5) << 8 | (v >> 11 & 1));
 	cpu->rflags = (v & ~(uint64_t)F_ARITH) | 2;
-}
-static inline bool va_canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
 }
 void x86_irq_enabled(struct x86_cpu *cpu); // IF went from 0 to 1
 void x86_nmi_unmask(struct x86_cpu *cpu);

@@ -324,7 +324,10 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 		access |= X86_USER;
 	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(va)))
 		x86_raise(cpu, op,
-			  op && (op->base == X86_RSP || op->base == X86_RBP) ? EXC_SS : EXC_GP, 0);
+			  op && op->seg == 0 && (op->base == X86_RSP || op->base == X86_RBP)
+				  ? EXC_SS
+				  : EXC_GP,
+			  0);
 	if (!(cpu->mode & MODE_LONG))
 		va &= 0xffffffff;
 	if (cpu->env->translate) {
@@ -474,6 +477,11 @@ void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, 
 	(void)locate(cpu, op, va, X86_WRITE); // for its faults
 	if (n < len)
 		(void)locate(cpu, op, va + n, X86_WRITE); // as above
+}
+
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va)
+{
+	(void)locate(cpu, op, va, X86_READ); // for its faults
 }
 
 uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size)

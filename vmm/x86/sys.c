@@ -17,6 +17,13 @@ OPH(mfence)
 	NEXT;
 }
 
+// CLFLUSH, CLFLUSHOPT: memory is coherent, but it has to be there.
+OPH(clflush)
+{
+	x86_read_probe(cpu, op, op_ea(cpu, op));
+	NEXT;
+}
+
 OPH(hlt)
 {
 	PRIVILEGED;
@@ -180,7 +187,7 @@ OPH(rdmsr)
 	}
 	R64(X86_RAX) = (uint32_t)v;
 	R64(X86_RDX) = v >> 32;
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(wrmsr)
@@ -227,7 +234,13 @@ OPH(cpuid)
 	R64(X86_RBX) = out[1];
 	R64(X86_RCX) = out[2];
 	R64(X86_RDX) = out[3];
-	NEXT;
+	NEXT_BACK;
+}
+
+// There are no counters: every number is one that does not exist.
+OPH(rdpmc)
+{
+	GP0();
 }
 
 OPH(rdtsc)
@@ -439,7 +452,7 @@ OPH(store_table)
 	memcpy(buf, &t->limit, 2);
 	memcpy(buf + 2, &t->base, 8);
 	x86_write(cpu, op, op_ea(cpu, op), buf, cpu->mode & MODE_LONG ? 10 : 6);
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(load_table)
@@ -459,7 +472,7 @@ OPH(load_table)
 		GP0();
 	t->limit = limit;
 	t->base = base;
-	NEXT;
+	NEXT_BACK;
 }
 
 // aux: 0 SLDT, 1 STR; aux2: memory
@@ -490,7 +503,7 @@ OPH(load_sel)
 	sel = op->aux2 ? ld16(cpu, op, op_ea(cpu, op)) : R16(op->rm);
 	if (x86_load_ldtr_tr(cpu, op->aux ? X86_TR : X86_LDTR, sel, &x))
 		x86_raise_pf(cpu, op, &x);
-	NEXT;
+	NEXT_BACK;
 }
 
 // LAR, LSL, VERR, VERW: ZF says whether the descriptor may be seen. aux: 0 LAR, 1 LSL, 2 VERR, 3 VERW; aux2: memory
@@ -541,7 +554,7 @@ OPH(descriptor_query)
 		}
 	}
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_ZF) | (ok ? CC_ZF : 0));
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- software interrupts
@@ -628,7 +641,7 @@ static bool group_0f01(struct x86_bind *b)
 	case 0xc1:
 		b->ends = true;
 		op->fn = vmcall;
-		return true;
+		return !in->pfx;
 	case 0xca:
 	case 0xcb:
 		op->aux = in->modrm & 1;
@@ -690,8 +703,8 @@ static bool group_0fae(struct x86_bind *b)
 		b->op->fn = sub == 6 || sub == 7 ? mfence : nop;
 		return true;
 	}
-	if (in->mod != 3 && sub == 7) { // CLFLUSH, CLFLUSHOPT: memory is coherent
-		b->op->fn = nop;
+	if (in->mod != 3 && sub == 7) {
+		b->op->fn = clflush;
 		return !in->rep && !in->repne;
 	}
 	return x86_bind_simd(b);
@@ -765,6 +778,9 @@ static bool bind_map1(struct x86_bind *b)
 		op->aux = in->rex & 8 ? 8 : 4;
 		op->fn = sysexit;
 		return true;
+	case 0x33:
+		op->fn = rdpmc;
+		return true;
 	case 0xa2:
 		op->fn = cpuid;
 		return true;
@@ -779,7 +795,7 @@ static bool bind_map1(struct x86_bind *b)
 		}
 		op->aux2 = (in->modrm >> 3 & 7) == 7;
 		op->fn = rdrand;
-		return true;
+		return !in->repne;
 	default:
 		return false;
 	}

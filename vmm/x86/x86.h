@@ -175,7 +175,7 @@ unsigned x86_cpl(const struct x86_cpu *cpu);
 
 // Runs until an exit; never returns X86_EXIT_NONE. May be called again after any exit but TRIPLE_FAULT.
 void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit);
-// Executes exactly one instruction (REP string forms: all iterations). bytes, if count > 0, are the instruction's
+// Executes exactly one instruction (REP string forms: some thousand iterations; RIP stays if there are more). bytes, if count > 0, are the instruction's
 // bytes and are used instead of fetching; if they are too few the rest is fetched.
 void x86_step(struct x86_cpu *cpu, const uint8_t *bytes, unsigned count, struct x86_exit *ret_exit);
 
