@@ -144,7 +144,7 @@ static int env_attention(void *arg)
 {
 	struct soft_vp *vp = arg;
 
-	if (vp->lapic.nmi && !x86_event_pending(vp->cpu)) {
+	if (vp->lapic.nmi && !x86_event_pending(vp->cpu) && !x86_nmi_masked(vp->cpu)) {
 		struct x86_event ev = { .vector = 2, .is_nmi = true };
 
 		vp->lapic.nmi = false;

@@ -197,8 +197,8 @@ static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned l
 // Translation of the page va for fetching; raises faults. *ret_host is the start of the page.
 static uint64_t fetch_page(struct x86_cpu *cpu, uint64_t va, const uint8_t **ret_host)
 {
-	uint64_t page = va & PAGE_MASK_, gpa;
-	struct x86_itlb_entry *t = &cpu->itlb[(va >> 12) & (ITLB_ENTRIES - 1)];
+	uint64_t page = (cpu->mode & MODE_LONG ? va : (uint32_t)va) & PAGE_MASK_, gpa;
+	struct x86_itlb_entry *t = &cpu->itlb[(page >> 12) & (ITLB_ENTRIES - 1)];
 	struct x86_exception x;
 	unsigned flags;
 	bool writable;
@@ -288,17 +288,29 @@ OPH(op_ea16)
 	NEXT;
 }
 
+// Outside 64-bit mode: the linear address, with the segment's checks. aux: address size; imm: bytes, and bit 16 = write
+OPH(op_linear)
+{
+	uint64_t off = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
+		       (uint64_t)(int64_t)op->disp;
+
+	off = op->aux == 2 ? (uint16_t)off : (uint32_t)off;
+	if (unlikely(!(cpu->flat >> (op->seg - 1) & 1)) && op->imm)
+		x86_seg_check(cpu, op, op->seg - 1u, off, (unsigned)op->imm & 0xffff,
+			      op->imm >> 16);
+	cpu->gpr[X86_REG_EA] = (uint32_t)(off + cpu->sbase[op->seg]);
+	NEXT;
+}
+
 OPH(op_moffs)
 {
 	cpu->gpr[X86_REG_EA] = op->imm;
 	NEXT;
 }
 
-static unsigned mode_bits(const struct x86_cpu *cpu, uint32_t mode)
+static unsigned mode_bits(uint32_t mode)
 {
-	if (mode & MODE_LONG)
-		return 64;
-	return cpu->seg[X86_CS].attributes >> 14 & 1 ? 32 : 16;
+	return mode & MODE_LONG ? 64 : mode & MODE_CS32 ? 32 : 16;
 }
 
 // Segment to add: in 64-bit mode only FS and GS; otherwise the override or the default of the base register.
@@ -309,6 +321,31 @@ static uint8_t seg_of(const struct x86_insn *in)
 	if (in->seg)
 		return in->seg;
 	return 1 + (in->base == X86_RSP || in->base == X86_RBP ? X86_SS : X86_DS);
+}
+
+// op[0] computes the address that op[1] uses.
+static void bind_address(const struct x86_insn *in, struct x86_op *op, bool moffs)
+{
+	bool lea = in->map == 0 && in->opcode == 0x8d, write;
+
+	op[0].fn = moffs ? op_moffs : in->addrsize == 4 ? op_ea32 : op_ea16;
+	op[0].imm = in->imm;
+	// POP to memory: an address with the stack pointer in it uses the value after the pop.
+	if (in->map == 0 && in->opcode == 0x8f && in->base == X86_RSP)
+		op[0].disp += in->opsize;
+	if (in->mode != 64 && !lea) {
+		op[0].fn = op_linear;
+		op[0].aux = in->addrsize;
+		if (moffs)
+			op[0].disp = (int32_t)in->imm;
+		op[0].imm = x86_insn_access(in, &write);
+		op[0].imm |= (uint64_t)write << 16;
+		op[1].seg = 0;
+	}
+	op[1].base = X86_REG_EA;
+	op[1].index = X86_REG_ZERO;
+	op[1].scale = 0;
+	op[1].disp = 0;
 }
 
 // Fills the operations of one instruction. Returns how many.
@@ -338,12 +375,7 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 				       in->len); // RIP-relative: from the block's start
 	b.op = op;
 	if (moffs || (in->has_modrm && in->mod != 3 && in->addrsize != 8)) {
-		op[0].fn = moffs ? op_moffs : in->addrsize == 4 ? op_ea32 : op_ea16;
-		op[0].imm = in->imm;
-		op[1].base = X86_REG_EA;
-		op[1].index = X86_REG_ZERO;
-		op[1].scale = 0;
-		op[1].disp = 0;
+		bind_address(in, op, moffs);
 		b.op = op + 1;
 		n = 2;
 	}
@@ -404,8 +436,7 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
-	unsigned bits = mode_bits(cpu, mode), off = 0, n = 1,
-		 max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
+	unsigned bits = mode_bits(mode), off = 0, n = 1, max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
 	size_t worst = sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op);
 	bool ends = false, no_fall = false, crosses = false;
 	struct x86_block *b;
@@ -470,11 +501,11 @@ static bool crossing_valid(struct x86_cpu *cpu, struct x86_block *b, uint64_t va
 	       x86_code_in_page(cpu, b->gpa2);
 }
 
-struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
+static struct x86_block *block_get(struct x86_cpu *cpu, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
 	const struct x86_op *from = cpu->link_from;
-	struct fetch f = { .va = cpu->rip };
+	struct fetch f = { .va = linear_rip(cpu, cpu->rip) };
 	struct x86_jump_entry *j;
 	struct x86_block *b;
 	uint64_t gpa;
@@ -498,7 +529,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 		return b;
 	if (from && cpu->block && (cpu->block->gpa & PAGE_MASK_) == (gpa & PAGE_MASK_))
 		((struct x86_op *)(uintptr_t)from)->link = b;
-	if (cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
+	// The jump cache goes by RIP, which is an address in 64-bit mode only.
+	if ((mode & MODE_LONG) && cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
 		unsigned code = code_seen_bit(f.va);
 
 		cpu->code_seen[code >> 6] |= 1ull << (code & 63);
@@ -510,12 +542,29 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 	return b;
 }
 
+struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
+{
+	uint32_t limit = cpu->seg[X86_CS].limit;
+	struct x86_block *b;
+
+	if (likely(mode & MODE_LONG))
+		return block_get(cpu, mode);
+	if (cpu->rip > limit)
+		x86_raise(cpu, NULL, EXC_GP, 0);
+	b = block_get(cpu, mode);
+	if (likely(cpu->rip + b->bytes - 1 <= limit))
+		return b;
+	b = block_get(cpu, mode | MODE_ONE); // the segment ends in the middle of the block
+	if (cpu->rip + b->bytes - 1 > limit)
+		x86_raise(cpu, NULL, EXC_GP, 0);
+	return b;
+}
+
 // One instruction from bytes given by the caller (x86_step); more are fetched if they do not suffice.
 struct x86_block *x86_block_from_bytes(struct x86_cpu *cpu)
 {
 	struct x86_block *b = cpu->code->scratch;
-	unsigned bits = mode_bits(cpu, cpu->mode),
-		 count = cpu->step_count > 15 ? 15 : cpu->step_count;
+	unsigned bits = mode_bits(cpu->mode), count = cpu->step_count > 15 ? 15 : cpu->step_count;
 	bool ends = false, no_fall = false;
 	uint8_t bytes[15];
 	struct x86_insn in;
@@ -527,7 +576,7 @@ struct x86_block *x86_block_from_bytes(struct x86_cpu *cpu)
 		r = x86_decode(bytes, count, bits, &in);
 		if (r != 1)
 			break;
-		x86_read(cpu, NULL, cpu->rip + count, bytes + count, 1);
+		x86_read(cpu, NULL, linear_rip(cpu, cpu->rip + count), bytes + count, 1);
 		count++;
 	}
 	*b = (struct x86_block){ .mode = cpu->mode | MODE_ONE, .insns = 1 };

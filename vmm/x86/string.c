@@ -24,14 +24,40 @@ static struct str str_begin(struct x86_cpu *cpu, const struct x86_op *op)
 	return s;
 }
 
-static uint64_t str_src(const struct str *s)
+// Linear address of the element at reg in the segment of index seg (as op->seg counts).
+static uint64_t str_va(const struct str *s, unsigned reg, unsigned seg, bool write)
 {
-	return (s->cpu->gpr[X86_RSI] & s->mask) + s->cpu->sbase[s->op->seg];
+	struct x86_cpu *cpu = s->cpu;
+	uint64_t off = cpu->gpr[reg] & s->mask;
+
+	if (likely(cpu->mode & MODE_LONG))
+		return off + cpu->sbase[seg];
+	if (!(cpu->flat >> (seg - 1) & 1))
+		x86_seg_check(cpu, s->op, seg - 1, off, s->size, write);
+	return (uint32_t)(off + cpu->sbase[seg]);
 }
 
-static uint64_t str_dst(const struct str *s)
+static uint64_t str_src(const struct str *s)
 {
-	return (s->cpu->gpr[X86_RDI] & s->mask) + s->cpu->sbase[1 + X86_ES];
+	return str_va(s, X86_RSI, s->op->seg, false);
+}
+
+static uint64_t str_dst(const struct str *s, bool write)
+{
+	return str_va(s, X86_RDI, 1 + X86_ES, write);
+}
+
+// Several elements at a time: only where each need not be checked for itself.
+static bool str_bulk(const struct str *s)
+{
+	const struct x86_cpu *cpu = s->cpu;
+
+	if (!s->rep || s->step < 0)
+		return false;
+	if (likely(cpu->mode & MODE_LONG))
+		return true;
+	return s->mask != 0xffff && (cpu->flat >> X86_ES & 1) &&
+	       (!s->op->seg || (cpu->flat >> (s->op->seg - 1) & 1));
 }
 
 static void str_add(const struct str *s, unsigned reg, int64_t by)
@@ -77,9 +103,9 @@ OPH(movs)
 	uint64_t n;
 
 	while ((n = str_count(&s)) != 0) {
-		uint64_t from = str_src(&s), to = str_dst(&s), v, chunk = 1;
+		uint64_t from = str_src(&s), to = str_dst(&s, true), v, chunk = 1;
 
-		if (s.step > 0 && s.rep && n > 1) {
+		if (n > 1 && str_bulk(&s)) {
 			uint64_t a = page_room(from, s.size), b = page_room(to, s.size);
 
 			chunk = n < a ? n : a;
@@ -147,11 +173,11 @@ OPH(stos)
 	uint64_t n;
 
 	while ((n = str_count(&s)) != 0) {
-		uint64_t to = str_dst(&s), chunk = page_room(to, s.size);
+		uint64_t to = str_dst(&s, true), chunk = page_room(to, s.size);
 		uint8_t *d = NULL;
 
 		chunk = chunk < n ? chunk : n;
-		if (s.step > 0 && s.rep && chunk > 1)
+		if (chunk > 1 && str_bulk(&s))
 			d = x86_host_span(cpu, op, to, true);
 		if (d) {
 			fill(d, cpu->gpr[X86_RAX], s.size, chunk);
@@ -229,7 +255,7 @@ OPH(cmps)
 
 	while (str_count(&s) != 0) {
 		uint64_t a = x86_ld_slow(cpu, op, str_src(&s), s.size),
-			 b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
+			 b = x86_ld_slow(cpu, op, str_dst(&s, false), s.size);
 
 		compare(cpu, a, b, s.size);
 		str_add(&s, X86_RSI, s.step);
@@ -246,7 +272,7 @@ OPH(scas)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		uint64_t b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
+		uint64_t b = x86_ld_slow(cpu, op, str_dst(&s, false), s.size);
 
 		compare(cpu, cpu->gpr[X86_RAX], b, s.size);
 		str_add(&s, X86_RDI, s.step);
@@ -265,7 +291,7 @@ static void port_check(struct x86_cpu *cpu, const struct x86_op *op, uint16_t po
 	struct x86_exception x;
 	uint64_t tss = cpu->seg[X86_TR].base;
 
-	if (cpu_cpl(cpu) <= (cpu->rflags >> 12 & 3))
+	if (!(cpu->cr0 & CR0_PE) || cpu_cpl(cpu) <= (cpu->rflags >> 12 & 3))
 		return;
 	if (cpu->seg[X86_TR].limit < 103 || x86_sys_access(cpu, tss + 102, &map, 2, false, &x) ||
 	    map + port / 8u + 1 > cpu->seg[X86_TR].limit ||
@@ -340,8 +366,10 @@ OPH(ins)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		x86_write_probe(cpu, op, str_dst(&s), s.size);
-		x86_st_slow(cpu, op, str_dst(&s), s.size, port_in(cpu, op, R16(X86_RDX), s.size));
+		uint64_t to = str_dst(&s, true);
+
+		x86_write_probe(cpu, op, to, s.size);
+		x86_st_slow(cpu, op, to, s.size, port_in(cpu, op, R16(X86_RDX), s.size));
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
 		if (!s.rep)

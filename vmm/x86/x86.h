@@ -121,7 +121,7 @@ enum x86_exit_reason {
 	X86_EXIT_ATTENTION,
 	X86_EXIT_TRIPLE_FAULT,
 	X86_EXIT_FAULT, // translating environments only: the instruction faults; *fault says with what
-	X86_EXIT_UNSUPPORTED, // an instruction this processor does not have, in a translating environment
+	X86_EXIT_UNSUPPORTED, // an instruction this processor does not have, in a translating environment; a task switch
 };
 
 struct x86_exit {
@@ -177,6 +177,7 @@ struct x86_event {
 };
 void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev);
 bool x86_event_pending(const struct x86_cpu *cpu);
+bool x86_nmi_masked(const struct x86_cpu *cpu); // until IRET
 
 // Guest RAM mappings changed (env->ram answers differ): forget every host address. Between runs or from attention.
 void x86_flush_tlb(struct x86_cpu *cpu);
