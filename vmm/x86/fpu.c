@@ -99,7 +99,7 @@ OPH(fxsave)
 		image.fdp &= 0xffffffff;
 	}
 	x86_write(cpu, op, va, &image, image_bytes(cpu));
-	NEXT;
+	NEXT_BACK;
 }
 
 // Loads MXCSR; the code must be bound anew if unmasked exceptions come or go.
@@ -138,7 +138,7 @@ OPH(fxrstor)
 	(void)x86_x87_summary(cpu); // for its effect
 	if (mxcsr_change(cpu, mxcsr))
 		LEAVE;
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(ldmxcsr)

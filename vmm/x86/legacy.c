@@ -32,7 +32,7 @@ OPH(pop_seg)
 		cpu->shadow = cpu->shadow_ss = true;
 		LEAVE;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // LES LDS LSS LFS LGS. aux: operand size; aux2: segment
@@ -50,7 +50,7 @@ OPH(load_far)
 		R64(op->reg) = off;
 	if (op->aux2 == X86_SS)
 		LEAVE;
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- PUSHA, POPA

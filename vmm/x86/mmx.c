@@ -21,8 +21,8 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 
 #define MMX_DO(insn, d, s)                                                                         \
 	__asm__("movq %1, %%mm1\n\tmovq %0, %%mm0\n\t" insn " %%mm1, %%mm0\n\tmovq %%mm0, %0\n\temms" \
-		: "+m"(d)                                                                          \
-		: "m"(s)                                                                           \
+		: "+r"(d)                                                                          \
+		: "rm"(s)                                                                          \
 		: "mm0", "mm1")
 
 #define MMX_BIN(name, bits)                                                                        \
@@ -70,7 +70,7 @@ typedef void mmx_stub(void *d, const void *s);
 		s = MM(op->rm);                                                                    \
 		((mmx_stub *)(uintptr_t)op->ptr)(&d, &s);                                          \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(mmx_##name##_m)                                                                       \
 	{                                                                                          \
@@ -81,7 +81,7 @@ typedef void mmx_stub(void *d, const void *s);
 		d = MM(op->reg);                                                                   \
 		((mmx_stub *)(uintptr_t)op->ptr)(&d, &s);                                          \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 MMX_IMM(pshufw) MMX_IMM(palignr)
 
@@ -181,7 +181,7 @@ OPHX(movdq2q_r)
 		d = X(op->reg);                                                                    \
 		__asm__(#name " %1, %0" : "+x"(d) : "m"(MM(op->rm)));                              \
 		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(name##_m)                                                                             \
 	{                                                                                          \
@@ -193,7 +193,7 @@ OPHX(movdq2q_r)
 		d = X(op->reg);                                                                    \
 		__asm__(#name " %1, %0" : "+x"(d) : "m"(s));                                       \
 		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 TO_XMM(cvtpi2ps, true) TO_XMM(cvtpi2pd, false)
 

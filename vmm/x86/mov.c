@@ -118,7 +118,7 @@ OPH(pop_fsgs)
 	if (x86_load_seg(cpu, op->reg, (uint16_t)v, &x))
 		x86_raise_pf(cpu, op, &x);
 	sp_set(cpu, sp + op->aux);
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(leave)
@@ -199,7 +199,7 @@ OPH(mov_to_seg)
 		cpu->shadow = cpu->shadow_ss = true;
 		LEAVE;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static bool mov_bind(struct x86_bind *b, unsigned form, bool bytes)

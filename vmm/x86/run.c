@@ -380,12 +380,8 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *b)
 	const struct x86_op *op = b->ops;
 
 	cpu->gpr[X86_REG_BVA] = cpu->rip;
-#ifdef X86_LOOP_DISPATCH
-	while (op)
+	while (op) // NULL when a block has been left
 		op = op->fn(cpu, op);
-#else
-	(void)op->fn(cpu, op); // returns NULL when a block has been left
-#endif
 }
 
 // An instruction breakpoint at RIP: the fault comes before the instruction.

@@ -85,7 +85,7 @@ OPH(fp_checked)
 	x86_mxcsr_load(cpu, mxcsr | raised);
 	if (unmasked)
 		x86_raise_noerr(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
-	NEXT;
+	NEXT_BACK;
 }
 
 static enum simd_prefix prefix_of(const struct x86_insn *in)

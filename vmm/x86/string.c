@@ -193,7 +193,7 @@ OPH(stos)
 		if (!s.rep)
 			break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(lods)

@@ -180,7 +180,7 @@ OPH(rdmsr)
 	}
 	R64(X86_RAX) = (uint32_t)v;
 	R64(X86_RDX) = v >> 32;
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(wrmsr)
@@ -227,7 +227,7 @@ OPH(cpuid)
 	R64(X86_RBX) = out[1];
 	R64(X86_RCX) = out[2];
 	R64(X86_RDX) = out[3];
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(rdtsc)
@@ -439,7 +439,7 @@ OPH(store_table)
 	memcpy(buf, &t->limit, 2);
 	memcpy(buf + 2, &t->base, 8);
 	x86_write(cpu, op, op_ea(cpu, op), buf, cpu->mode & MODE_LONG ? 10 : 6);
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(load_table)
@@ -459,7 +459,7 @@ OPH(load_table)
 		GP0();
 	t->limit = limit;
 	t->base = base;
-	NEXT;
+	NEXT_BACK;
 }
 
 // aux: 0 SLDT, 1 STR; aux2: memory
@@ -490,7 +490,7 @@ OPH(load_sel)
 	sel = op->aux2 ? ld16(cpu, op, op_ea(cpu, op)) : R16(op->rm);
 	if (x86_load_ldtr_tr(cpu, op->aux ? X86_TR : X86_LDTR, sel, &x))
 		x86_raise_pf(cpu, op, &x);
-	NEXT;
+	NEXT_BACK;
 }
 
 // LAR, LSL, VERR, VERW: ZF says whether the descriptor may be seen. aux: 0 LAR, 1 LSL, 2 VERR, 3 VERW; aux2: memory
@@ -541,7 +541,7 @@ OPH(descriptor_query)
 		}
 	}
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_ZF) | (ok ? CC_ZF : 0));
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- software interrupts
