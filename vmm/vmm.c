@@ -19,6 +19,7 @@
 #include "base/own.h"
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
+#include "vmm/chip/exit.h"
 #include "vmm/chip/ioapic.h"
 #include "vmm/chip/power.h"
 #include "vmm/chip/serial.h"
@@ -44,6 +45,7 @@ struct vmm {
 	struct ioapic *ioapic;
 	struct serial *serial;
 	struct power power;
+	struct exit_port exit_port; // bare-metal test guests only
 	struct hv_client client;
 	struct hv *hv;
 	struct vmm_vcpu vcpus[VMM_VCPUS_MAX];
@@ -56,8 +58,9 @@ struct vmm {
 
 	int end_fd; // owned eventfd: a vCPU or the power register ended the machine
 	struct loop_source *end_source;
-	pthread_mutex_t end_lock; // guards the three below
+	pthread_mutex_t end_lock; // guards the four below
 	enum vmm_end end;
+	unsigned exit_code;
 	char end_text[256];
 	bool end_told;
 	void (*on_end)(void *arg, enum vmm_end end, const char *text);
@@ -82,6 +85,19 @@ static void on_power(void *arg, int reset)
 {
 	set_end(arg, reset ? VMM_END_RESET : VMM_END_SHUTDOWN,
 		reset ? "the guest reset itself" : "the guest powered off");
+}
+
+static void on_exit_port(void *arg, unsigned code)
+{
+	struct vmm *v = arg;
+	char text[64];
+
+	pthread_mutex_lock(&v->end_lock);
+	if (v->end == VMM_END_NONE)
+		v->exit_code = code & 0xff;
+	pthread_mutex_unlock(&v->end_lock);
+	(void)snprintf(text, sizeof(text), "the guest exited with %u", code); // fits
+	set_end(v, VMM_END_EXIT, text);
 }
 
 static void on_eoi(void *arg, uint8_t vector)
@@ -130,6 +146,11 @@ static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 	r = bus_add(v->bus, BUS_MMIO, IOAPIC_BASE, IOAPIC_BYTES, &ioapic_bus_ops, v->ioapic);
 	r = r ? r : bus_add(v->bus, BUS_PIO, SERIAL_PORT, SERIAL_PORTS, &serial_bus_ops, v->serial);
 	r = r ? r : bus_add(v->bus, BUS_MMIO, POWER_BASE, POWER_BYTES, &power_bus_ops, &v->power);
+	v->exit_port = (struct exit_port){ on_exit_port, v };
+	if (cfg->bare_metal)
+		r = r ? r
+		      : bus_add(v->bus, BUS_PIO, EXIT_PORT, EXIT_PORTS, &exit_bus_ops,
+				&v->exit_port);
 	return r ? err_errno(e, -r, "machine") : 0;
 }
 
@@ -211,13 +232,13 @@ static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_i
 	return 0;
 }
 
-static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
+static int load_linux(struct vmm *v, const struct vmm_config *cfg, struct x86_state *ret,
+		      struct err *e)
 {
 	char cmdline[BOOT_CMDLINE_MAX + 32];
 	struct boot_info info = {
 		.cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio
 	};
-	struct x86_state state;
 	uint64_t entry, end;
 	int r = boot_elf_load(v->mem, cfg->kernel_fd, &entry, &end, e);
 
@@ -227,7 +248,26 @@ static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *
 	if (r == 0 && cfg->initrd_fd >= 0)
 		r = load_initrd(v, cfg->initrd_fd, end, &info, e);
 	r = r < 0 ? r : boot_zero_page(v->mem, &info, e);
-	r = r < 0 ? r : boot_cpu_state(v->mem, entry, &state, e);
+	return r < 0 ? r : boot_cpu_state(v->mem, entry, ret, e);
+}
+
+static int load_bare(struct vmm *v, const struct vmm_config *cfg, struct x86_state *ret,
+		     struct err *e)
+{
+	struct boot_info info = { .cmdline = cfg->cmdline };
+	struct boot_bare bare;
+	int r = boot_bare_load(v->mem, cfg->kernel_fd, &bare, e);
+
+	if (r == 0 && cfg->initrd_fd >= 0)
+		r = load_initrd(v, cfg->initrd_fd, bare.end, &info, e);
+	return r < 0 ? r : boot_bare_state(v->mem, &bare, &info, ret, e);
+}
+
+static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
+{
+	struct x86_state state;
+	int r = cfg->bare_metal ? load_bare(v, cfg, &state, e) : load_linux(v, cfg, &state, e);
+
 	for (unsigned i = 0; r == 0 && i < cfg->vcpus; i++) {
 		v->vcpus[i].v = v;
 		r = v->hv->ops->vcpu_new(v->hv, i, &v->vcpus[i].vcpu, e);
@@ -396,6 +436,11 @@ void vmm_get_counters(struct vmm *v, struct vmm_counters *ret)
 	memset(ret, 0, sizeof(*ret));
 	for (unsigned i = 0; i < v->n_vcpus; i++)
 		v->hv->ops->vcpu_counters(v->vcpus[i].vcpu, ret);
+}
+
+unsigned vmm_exit_code(struct vmm *v)
+{
+	return v->exit_code; // the vCPUs have stopped
 }
 
 const char *vmm_hypervisor_name(struct vmm *v)

@@ -21,8 +21,8 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 
 #define MMX_DO(insn, d, s)                                                                         \
 	__asm__("movq %1, %%mm1\n\tmovq %0, %%mm0\n\t" insn " %%mm1, %%mm0\n\tmovq %%mm0, %0\n\temms" \
-		: "+m"(d)                                                                          \
-		: "m"(s)                                                                           \
+		: "+r"(d)                                                                          \
+		: "rm"(s)                                                                          \
 		: "mm0", "mm1")
 
 #define MMX_BIN(name, bits)                                                                        \
