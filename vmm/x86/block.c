@@ -125,6 +125,14 @@ OPH(op_dead)
 	return NULL;
 }
 
+// The rest of a running block that has changed under itself: the next instruction is decoded anew.
+OPH(op_stale)
+{
+	cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);
+	cpu->rip = op_rip(cpu, op);
+	return NULL;
+}
+
 static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 {
 	struct x86_code *c = cpu->code;
@@ -138,14 +146,14 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		if (*at)
 			*at = b->hash_next;
 		b->ops[0].fn = op_dead;
+		for (unsigned i = 1; b == cpu->block && i < b->n_ops; i++)
+			b->ops[i].fn = op_stale;
 	}
 	p->blocks = NULL;
 	p->lines = 0;
 	cpu->link_from = NULL;
 	if (page)
 		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
-	// The running block may be one of them: it is left at the next chance.
-	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
 }
 
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
@@ -487,7 +495,7 @@ static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint3
 						    : op_fall_far;
 		n_ops++;
 	}
-	(void)n_ops;
+	b->n_ops = (uint8_t)n_ops;
 }
 
 struct fetch {

@@ -171,6 +171,7 @@ struct x86_block {
 	uint16_t bytes;
 	uint8_t insns;
 	uint8_t crosses; // its last instruction goes on in gpa2's page
+	uint8_t n_ops;   // with the first and the last, which are no instructions
 	uint64_t gpa2;
 	struct x86_block *hash_next;
 	struct x86_block *page_next; // of the same code page
