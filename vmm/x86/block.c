@@ -146,7 +146,8 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		if (*at)
 			*at = b->hash_next;
 		b->ops[0].fn = op_dead;
-		for (unsigned i = 1; b == cpu->block && i < b->n_ops; i++)
+		b->ops[1].fn = op_stale;
+		for (unsigned i = 2; b == cpu->block && i < b->n_ops; i++)
 			b->ops[i].fn = op_stale;
 	}
 	p->blocks = NULL;
@@ -321,10 +322,8 @@ OPH(op_enter)
 OPH(op_fall)
 {
 	if (likely(op->link != NULL)) {
-		const struct x86_op *o = op->link->ops;
-
 		cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;
-		X86_GO(cpu, o);
+		ENTER(op->link);
 	}
 	cpu->link_from = op;
 	cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;

@@ -10,9 +10,8 @@
 #define TAKE_LINK                                                                                  \
 	do {                                                                                       \
 		if (likely(op->link != NULL)) {                                                    \
-			const struct x86_op *o_ = op->link->ops;                                   \
 			cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;                      \
-			X86_GO(cpu, o_);                                                           \
+			ENTER(op->link);                                                           \
 		}                                                                                  \
 		cpu->link_from = op;                                                               \
 		cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;                    \
@@ -20,18 +19,29 @@
 	} while (0)
 #define FAR_TARGET (cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp)
 
+// A branch that is not taken ends its block: op_fall follows, and is done here once it has its link.
+#define FALL                                                                                       \
+	do {                                                                                       \
+		const struct x86_op *fall_ = op + 1;                                               \
+		if (likely(fall_->link != NULL)) {                                                 \
+			cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)fall_->disp;                   \
+			ENTER(fall_->link);                                                        \
+		}                                                                                  \
+		NEXT;                                                                              \
+	} while (0)
+
 #define JCC(name, cond)                                                                            \
 	OPH(j##name##_near)                                                                        \
 	{                                                                                          \
 		if (cond)                                                                          \
 			TAKE_LINK;                                                                 \
-		NEXT;                                                                              \
+		FALL;                                                                              \
 	}                                                                                          \
 	OPH(j##name##_far)                                                                         \
 	{                                                                                          \
 		if (cond)                                                                          \
 			JUMP_TO(FAR_TARGET);                                                       \
-		NEXT;                                                                              \
+		FALL;                                                                              \
 	}
 #define C cpu->cc
 JCC(o, C & CC_OF) JCC(no, !(C & CC_OF)) JCC(b, C & CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C & CC_ZF) JCC(nz, !(C & CC_ZF))
