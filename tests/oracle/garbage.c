@@ -15,7 +15,7 @@ struct garbage {
 	uint8_t *ram;
 	struct garbage_source *src;
 	_Atomic uint64_t running, name; // running: number of the stream, 0 between
-	_Atomic bool stop, told; // told: the stream is to end
+	_Atomic bool stop, told;        // told: the stream is to end
 	pthread_t kicker;
 	uint64_t next;
 	struct garbage_counts counts;
