@@ -14,6 +14,10 @@
 
 enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, PAGES_MAX = 4096 };
 
+enum { SCRATCH_BYTES = 4096 };
+_Static_assert(sizeof(struct x86_block) + 4 * sizeof(struct x86_op) < SCRATCH_BYTES,
+	       "one instruction");
+
 struct code_page {
 	uint64_t gpa;
 	uint32_t lines; // bit per 128 bytes that holds code
@@ -44,13 +48,12 @@ int x86_code_init(struct x86_cpu *cpu)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+	c->arena = mmap(NULL, ARENA_BYTES + SCRATCH_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	c->scratch =
-		calloc(1, sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op));
 	cpu->code = c;
-	if (c->arena == MAP_FAILED || !c->scratch)
+	if (c->arena == MAP_FAILED)
 		return -ENOMEM; // x86_code_done frees
+	c->scratch = (struct x86_block *)(void *)(c->arena + ARENA_BYTES);
 	return 0;
 }
 
@@ -61,9 +64,9 @@ void x86_code_done(struct x86_cpu *cpu)
 	if (!c)
 		return;
 	if (c->arena != MAP_FAILED)
-		(void)munmap(c->arena, ARENA_BYTES); // cannot fail on what mmap gave
-	free(c->scratch);
-	(void)munmap(c, sizeof(*c)); // as above
+		(void)munmap(c->arena,
+			     ARENA_BYTES + SCRATCH_BYTES); // cannot fail on what mmap gave
+	(void)munmap(c, sizeof(*c));                       // as above
 	cpu->code = NULL;
 }
 
