@@ -27,7 +27,7 @@ static const char help_text[] =
 	"\n"
 	"  --hypervisor H       auto (default), mshv, soft\n"
 	"  --memory BYTES       guest RAM; suffixes K, M, G (default 128M)\n"
-	"  --vcpus N            processors (1)\n"
+	"  --vcpus N            processors, 1 to 8 (default 1)\n"
 	"  --kernel FILE        or --kernel-fd N\n"
 	"  --initrd FILE        or --initrd-fd N: initramfs\n"
 	"  --cmdline TEXT       kernel command line\n"

@@ -12,11 +12,13 @@ struct vmm;
 
 enum vmm_hypervisor { VMM_HV_AUTO, VMM_HV_MSHV, VMM_HV_KVM, VMM_HV_SOFT };
 
+enum { VMM_VCPUS_MAX = 8 };
+
 // Descriptors are borrowed for the machine's life; -1 where absent.
 struct vmm_config {
 	enum vmm_hypervisor hypervisor;
 	uint64_t memory_bytes;
-	unsigned vcpus;
+	unsigned vcpus;  // 1 to VMM_VCPUS_MAX
 	bool bare_metal; // a test guest: multiboot or PVH entry, and a port to exit by
 	int kernel_fd;   // ELF vmlinux, or the test guest
 	int initrd_fd;   // cpio, or -1

@@ -3,9 +3,9 @@
 //
 // A block never leaves its page, save for a last instruction that crosses the end; such a block is looked up each time
 // it is entered, and entered by no direct link. Stores by this processor to a page with code come through mmu.c's slow
-// path, which drops the page's blocks when a 128-byte line with code is hit. Stores by others (a disk's DMA) are not
-// seen: so whenever a page is entered by a new translation its lines are compared with a checksum. Memory that changes
-// its content while it stays mapped as code is not what any Linux does; reuse of a page brings a new translation.
+// path, which drops the page's blocks when a 128-byte line with code is hit. Other processors of the guest do the same and
+// tell (struct x86_page). Stores by anybody else (a disk's DMA) are not seen: so a page's lines are compared with a
+// checksum whenever it is entered by a new translation, or for the first time after x86_notify_write.
 #include "vmm/x86/cpu.h"
 
 #include <errno.h>
@@ -100,17 +100,21 @@ bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa)
 
 static uint32_t page_sum(const struct code_page *p, const uint8_t *host)
 {
-	uint64_t sum = 0;
+	uint64_t sum[4] = { 0 };
 
 	for (unsigned i = 0; i < 32; i++)
 		if (p->lines >> i & 1)
-			for (unsigned j = 0; j < 128; j += 8) {
-				uint64_t v = *(const u64u *)(const void *)(host + i * 128 + j);
+			for (unsigned j = 0; j < 128;
+			     j += 32) // four chains, which the host computes side by side
+				for (unsigned k = 0; k < 4; k++) {
+					uint64_t v = *(const u64u *)(const void *)(host + i * 128 +
+										   j + 8 * k);
 
-				sum = (sum ^ v) * 0x9e3779b97f4a7c15ull;
-				sum ^= sum >> 29;
-			}
-	return (uint32_t)(sum ^ sum >> 32);
+					sum[k] = (sum[k] ^ v) * 0x9e3779b97f4a7c15ull;
+					sum[k] ^= sum[k] >> 29;
+				}
+	sum[0] ^= sum[1] * 3 ^ sum[2] * 5 ^ sum[3] * 7;
+	return (uint32_t)(sum[0] ^ sum[0] >> 32);
 }
 
 // What is left of a dropped block: whoever still names it (a link, the jump cache) comes here and looks anew.
@@ -124,6 +128,7 @@ OPH(op_dead)
 static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 {
 	struct x86_code *c = cpu->code;
+	struct x86_page *page = cpu_page(cpu, p->gpa);
 
 	for (struct x86_block *b = p->blocks; b; b = b->page_next) {
 		struct x86_block **at = &c->hash[block_hash(b->gpa, b->mode)];
@@ -137,6 +142,8 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 	p->blocks = NULL;
 	p->lines = 0;
 	cpu->link_from = NULL;
+	if (page)
+		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 	// The running block may be one of them: it is left at the next chance.
 	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
 }
@@ -144,9 +151,12 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 {
 	struct code_page *p = page_find(cpu->code, gpa);
+	struct x86_page *page = cpu_page(cpu, gpa);
 	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
 		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 
+	if (page && (atomic_load(&page->code) & ~cpu->mark))
+		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
 	if (!p)
 		return;
 	for (unsigned i = first; i <= last && i < 32; i++)
@@ -162,6 +172,63 @@ void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host)
 
 	if (p && p->lines && p->sum != page_sum(p, host))
 		page_drop(cpu, p);
+}
+
+void x86_code_changed(struct x86_cpu *cpu, uint64_t gpa)
+{
+	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
+
+	pthread_mutex_lock(&cpu->changed_lock);
+	if (cpu->n_changed < ROOM)
+		cpu->changed[cpu->n_changed] = gpa;
+	if (cpu->n_changed <= ROOM)
+		cpu->n_changed++;
+	pthread_mutex_unlock(&cpu->changed_lock);
+	atomic_store(&cpu->notify, 1);
+	atomic_store(&cpu->attn, 1);
+}
+
+// Whatever of these pages is not what was decoded goes, and with it this processor's mark.
+void x86_code_take_changes(struct x86_cpu *cpu)
+{
+	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
+	uint64_t gpas[ROOM];
+	unsigned n;
+	bool w;
+
+	pthread_mutex_lock(&cpu->changed_lock);
+	n = cpu->n_changed;
+	cpu->n_changed = 0;
+	memcpy(gpas, cpu->changed, sizeof(gpas));
+	pthread_mutex_unlock(&cpu->changed_lock);
+	for (unsigned i = 0; i < n && i < ROOM; i++) {
+		struct code_page *p = page_find(cpu->code, gpas[i]);
+		struct x86_page *page = cpu_page(cpu, gpas[i]);
+		const uint8_t *host = cpu->env->ram(cpu->arg, gpas[i], &w);
+
+		if (p && p->lines && (!host || p->sum != page_sum(p, host)))
+			page_drop(cpu, p);
+		else if (page && (!p || !p->lines))
+			atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
+	}
+	if (n > ROOM)
+		x86_notify_write(cpu);
+}
+
+// Marks the page before anything is read of it to be decoded. Whoever may store there unseen is made to tell from now on.
+static void page_claim(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host_page)
+{
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (!page || (atomic_load(&page->code) & cpu->mark))
+		return;
+	atomic_fetch_or(&page->code, cpu->mark);
+	if (!(atomic_load(&page->written) & ~cpu->mark))
+		return;
+	cpu->env->exclusive(cpu->arg, true);
+	cpu->env->drop_writes(cpu->arg, host_page);
+	atomic_fetch_and(&page->written, cpu->mark);
+	cpu->env->exclusive(cpu->arg, false);
 }
 
 // The code page of gpa with the given byte range marked; NULL when the store is full.
@@ -186,7 +253,7 @@ static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned l
 	for (unsigned i = first; i <= last && i < 32; i++)
 		p->lines |= 1u << i;
 	if (!before)
-		x86_tlb_drop_writes(cpu, host_page);
+		x86_drop_writes(cpu, host_page);
 	if (p->lines != before)
 		p->sum = page_sum(p, host_page);
 	return p;
@@ -348,6 +415,20 @@ static void bind_address(const struct x86_insn *in, struct x86_op *op, bool moff
 	op[1].disp = 0;
 }
 
+// Instructions whose only operand in memory is on the stack.
+static bool stack_only(const struct x86_insn *in)
+{
+	uint8_t o = in->opcode, sub = in->modrm >> 3 & 7;
+
+	if (in->map == 1)
+		return (o & 0xf6) == 0xa0;
+	if (in->map || (in->has_modrm && in->mod != 3))
+		return false;
+	return (o >= 0x50 && o <= 0x5f) || o == 0x68 || o == 0x6a || o == 0x8f || o == 0x9c ||
+	       o == 0x9d || o == 0xc2 || o == 0xc3 || o == 0xc8 || o == 0xc9 || o == 0xe8 ||
+	       (o == 0xff && (sub == 2 || sub == 6));
+}
+
 // Fills the operations of one instruction. Returns how many.
 static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_op *op,
 		     unsigned off, unsigned idx, uint32_t mode, uint64_t gpa, bool *ends,
@@ -383,6 +464,10 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 		op->fn = x86_op_ud;
 		*ends = *no_fall = true;
 		return 1;
+	}
+	if (in->mode == 64 && stack_only(in)) {
+		b.op->base = X86_RSP; // says whose fault is a bad address
+		b.op->seg = 0;
 	}
 	*ends = b.ends;
 	*no_fall = b.no_fall;
@@ -426,9 +511,10 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 	r = x86_decode(f->host + at, room, bits, in);
 	if (r != 1 || !first)
 		return r;
-	memcpy(buf, f->host + at, room);
 	f->gpa2 = fetch_page(cpu, (f->va & PAGE_MASK_) + 4096, &f->host2);
-	memcpy(buf + room, f->host2, 15 - room);
+	page_claim(cpu, f->gpa2, f->host2);
+	guest_copy(buf, f->host + at, room);
+	guest_copy(buf + room, f->host2, 15 - room);
 	*crosses = true;
 	return x86_decode(buf, 15, bits, in);
 }
@@ -520,6 +606,7 @@ static struct x86_block *block_get(struct x86_cpu *cpu, uint32_t mode)
 	if (!b) {
 		size_t used = c->used;
 
+		page_claim(cpu, f.gpa, f.host);
 		b = decode_block(cpu, &f, mode);
 		if (c->used < used)
 			from = NULL; // flushed meanwhile

@@ -110,6 +110,7 @@ OPH(call64_m)
 	uint64_t sp = cpu->gpr[X86_RSP] - 8, va = ld64(cpu, op, op_ea(cpu, op));
 
 	check_target(cpu, op, va);
+	sp_check(cpu, op, sp);
 	st64(cpu, op, sp, op_next_rip(cpu, op));
 	cpu->gpr[X86_RSP] = sp;
 	JUMP_TO(va);

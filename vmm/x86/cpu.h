@@ -16,6 +16,7 @@
 #ifndef VMM_X86_CPU_H
 #define VMM_X86_CPU_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,6 +27,26 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+
+// Copies to and from guest memory. The guest's races on it are its own: a race detector must not see them, so its build
+// (X86_GUEST_RACES) does without the C library here.
+static inline void guest_copy(void *to, const void *from, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+#else
+	memmove(to, from, n); // may overlap
+#endif
+}
+
+static inline void guest_fill(void *to, uint8_t v, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+#else
+	memset(to, v, n);
+#endif
+}
 
 // Guest memory is not aligned and has any type.
 typedef uint16_t __attribute__((aligned(1), may_alias)) u16u;
@@ -207,6 +228,7 @@ struct x86_cpu {
 	uint64_t gpr[X86_REG_COUNT];
 	uint16_t cc;
 	_Atomic uint32_t attn;
+	uint64_t scratch; // stands in for memory that is not there to be pointed at
 	uint64_t icount;
 	struct x86_block *block;   // running
 	struct x86_tlb_entry *tlb; // of the current privilege
@@ -250,11 +272,16 @@ struct x86_cpu {
 	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
 	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
-	_Atomic uint32_t notify; // x86_notify_write happened
+	_Atomic uint32_t notify;      // x86_notify_write happened, or changed pages wait
+	bool shared;                  // with other processors
+	uint8_t mark;                 // this one's bit in struct x86_page
+	pthread_mutex_t changed_lock; // guards the two below
+	uint64_t changed[16];         // pages with code that others stored to
+	unsigned n_changed;           // more than there is room for: any page
 };
 
 // How x86_run's setjmp is left.
-enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
+enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
 #define X86_LOOP_DISPATCH 1
@@ -278,9 +305,9 @@ enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
 		X86_GO(cpu, next_);                  \
 	} while (0)
 
-// NEXT of a handler that has a local variable whose address gets about: the compiler cannot make NEXT a jump there (the
-// variable might be looked at), and a frame for each instruction is a stack that a guest's loop fills. The block goes on
-// from run_block. tests/checks/dispatch.sh looks for such handlers.
+// The same for a handler with a local variable whose address is known outside it: there the compiler cannot make the call
+// the last act, and a guest's loop would use up the host's stack. The next operation is returned to run_block instead.
+// tests/checks/tailcalls.sh holds every handler to one or the other.
 #define NEXT_BACK return op + 1
 
 static inline uint64_t op_rip(const struct x86_cpu *cpu, const struct x86_op *op)
@@ -323,6 +350,9 @@ _Noreturn void x86_raise_noerr(struct x86_cpu *cpu, const struct x86_op *op, uns
 _Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op,
 			    const struct x86_exception *x);
 _Noreturn void x86_leave(struct x86_cpu *cpu, const struct x86_op *op, enum x86_exit_reason reason);
+// Before a locked operation that has to be done in parts: returns if no other processor can see them; else the
+// instruction is started again with the others stopped.
+void x86_exclusive(struct x86_cpu *cpu, const struct x86_op *op);
 #define UD() x86_raise_noerr(cpu, op, EXC_UD)
 #define GP0() x86_raise(cpu, op, EXC_GP, 0)
 #define PRIVILEGED                                                   \
@@ -343,13 +373,14 @@ void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *b
 void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
 	       unsigned len);
 void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned len);
+// The same for a read of one byte.
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va);
 // System structures (descriptor tables, TSS, interrupt stacks of CPL 0): with supervisor rights. 0, or 1 with *x filled.
 int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
 		   struct x86_exception *x);
 void x86_tlb_flush_all(struct x86_cpu *cpu);
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va);
-void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page);
 // Page walk. access of x86.h, and X86_IMPLICIT for what the processor itself reads. 0 with *ret_gpa, *ret_pte_flags (TLB_*, and writable in bit 8), or 1 with *x.
 enum { WALK_WRITABLE = 0x100, WALK_DIRTY = 0x200, X86_IMPLICIT = 16 };
 int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa,
@@ -420,6 +451,17 @@ void x86_seg_check(struct x86_cpu *cpu, const struct x86_op *op, unsigned seg, u
 // How many bytes of memory an instruction's ModRM or offset operand has (0: it is an address only), and whether it is
 // written.
 unsigned x86_insn_access(const struct x86_insn *in, bool *ret_write);
+
+static inline bool va_canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+// For an instruction that has an operand in memory besides the stack: op->base does not tell that it is the stack.
+static inline void sp_check(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp)
+{
+	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(rsp)))
+		x86_raise(cpu, op, EXC_SS, 0);
+}
 
 // Linear address of size bytes at stack pointer rsp, checked.
 static inline uint64_t sp_va(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp,
@@ -540,6 +582,13 @@ void x86_code_flush(struct x86_cpu *cpu);
 bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa);
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host);
+// Handles what x86_code_changed left.
+void x86_code_take_changes(struct x86_cpu *cpu);
+// The shared marks of a page, or NULL where memory is not shared.
+static inline struct x86_page *cpu_page(struct x86_cpu *cpu, uint64_t gpa)
+{
+	return cpu->shared ? cpu->env->page(cpu->arg, gpa & PAGE_MASK_) : NULL;
+}
 
 // ---- state helpers
 void x86_update_mode(
@@ -557,10 +606,6 @@ static inline void cpu_set_rflags(struct x86_cpu *cpu, uint64_t v)
 {
 	cpu->cc = (uint16_t)((v & 0xd5) << 8 | (v >> 11 & 1));
 	cpu->rflags = (v & ~(uint64_t)F_ARITH) | 2;
-}
-static inline bool va_canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
 }
 void x86_irq_enabled(struct x86_cpu *cpu); // IF went from 0 to 1
 void x86_nmi_unmask(struct x86_cpu *cpu);

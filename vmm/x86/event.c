@@ -251,6 +251,7 @@ bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t 
 
 	cpu->halted = false;
 	cpu->stepping = false;
+	cpu->link_from = NULL; // the jump that was taken last does not lead to the handler
 	for (unsigned depth = 0; depth < 8; depth++) {
 		struct x86_exception x;
 

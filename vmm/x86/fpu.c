@@ -22,9 +22,14 @@ static void host_mxcsr_set(uint32_t v)
 	__asm__ volatile("ldmxcsr %0" : : "m"(v));
 }
 
+uint32_t x86_mxcsr_raised(void)
+{
+	return host_mxcsr() & MX_FLAGS;
+}
+
 uint32_t x86_mxcsr_read(struct x86_cpu *cpu)
 {
-	cpu->fx.mxcsr |= host_mxcsr() & MX_FLAGS;
+	cpu->fx.mxcsr |= x86_mxcsr_raised();
 	return cpu->fx.mxcsr;
 }
 

@@ -253,7 +253,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va)
 		generation_new(cpu, va >> 63);
 }
 
-void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page)
+void x86_drop_writes(struct x86_cpu *cpu, const void *host_page)
 {
 	for (unsigned m = 0; m < TLBS; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
@@ -297,6 +297,19 @@ struct place {
 	uint64_t gpa;
 };
 
+// True if stores must be told to processors that have code from the page. Otherwise, and if this one is about to store
+// there unseen, that is marked first and then looked again: whoever decodes code marks first and then looks here.
+static bool others_have_code(struct x86_cpu *cpu, uint64_t gpa, bool stores)
+{
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (!page || !stores)
+		return false;
+	if (!(atomic_load(&page->written) & cpu->mark))
+		atomic_fetch_or(&page->written, cpu->mark);
+	return atomic_load(&page->code) & ~cpu->mark;
+}
+
 // Translates va for access within one page, fills the TLB if it is plain RAM. Raises faults.
 static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 			   unsigned access)
@@ -311,7 +324,10 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 		access |= X86_USER;
 	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(va)))
 		x86_raise(cpu, op,
-			  op && (op->base == X86_RSP || op->base == X86_RBP) ? EXC_SS : EXC_GP, 0);
+			  op && op->seg == 0 && (op->base == X86_RSP || op->base == X86_RBP)
+				  ? EXC_SS
+				  : EXC_GP,
+			  0);
 	if (!(cpu->mode & MODE_LONG))
 		va &= 0xffffffff;
 	if (cpu->env->translate) {
@@ -331,7 +347,8 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 	if (p.host && (access & X86_WRITE) && !writable)
 		p.host = NULL; // read-only to the guest: an exit for the VMM
 	if (p.host) {
-		bool watched = x86_code_in_page(cpu, p.gpa);
+		bool watched = x86_code_in_page(cpu, p.gpa) ||
+			       others_have_code(cpu, p.gpa, writable && (flags & WALK_DIRTY));
 
 		if (!cpu->env->translate && !(cpu->watching && page_watched(cpu, va))) {
 			struct x86_tlb_entry *e = &cpu->tlb[(va >> 12) & TLB_MASK];
@@ -388,7 +405,7 @@ static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 	struct place p = locate(cpu, op, va, X86_READ);
 
 	if (p.host) {
-		memcpy(buf, p.host, len);
+		guest_copy(buf, p.host, len);
 		return;
 	}
 	for (unsigned done = 0; done < len;) {
@@ -405,7 +422,7 @@ static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct plac
 	uint8_t *ram = p.host ? p.host : ram_at(cpu, p.gpa, true);
 
 	if (ram) {
-		memcpy(ram, buf, len);
+		guest_copy(ram, buf, len);
 		if (!p.host)
 			x86_code_written(cpu, p.gpa, len);
 		return;
@@ -460,6 +477,11 @@ void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, 
 	(void)locate(cpu, op, va, X86_WRITE); // for its faults
 	if (n < len)
 		(void)locate(cpu, op, va + n, X86_WRITE); // as above
+}
+
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va)
+{
+	(void)locate(cpu, op, va, X86_READ); // for its faults
 }
 
 uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size)
@@ -518,11 +540,12 @@ int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bo
 			return 1;
 		}
 		if (write) {
-			memcpy(ram, buf, n);
-			if (x86_code_in_page(cpu, gpa))
-				x86_code_written(cpu, gpa, n);
+			guest_copy(ram, buf, n);
+			if (cpu->shared) // the store comes before the look at the page's marks
+				atomic_thread_fence(memory_order_seq_cst);
+			x86_code_written(cpu, gpa, n);
 		} else {
-			memcpy(buf, ram, n);
+			guest_copy(buf, ram, n);
 		}
 		va += n;
 		buf = (uint8_t *)buf + n;

@@ -80,7 +80,10 @@ OPH(push_r) { push(cpu, op, op->aux, R64(op->rm)); NEXT; }
 OPH(push_i) { push(cpu, op, op->aux, op->imm); NEXT; }
 OPH(push_m)
 {
-	push(cpu, op, op->aux, x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux));
+	uint64_t v = x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux);
+
+	sp_check(cpu, op, cpu->gpr[X86_RSP] - op->aux);
+	push(cpu, op, op->aux, v);
 	NEXT;
 }
 OPH(push_seg) { push(cpu, op, op->aux, cpu->seg[op->reg].selector); NEXT; }
@@ -99,8 +102,10 @@ OPH(pop_r)
 
 OPH(pop_m)
 {
-	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], v;
 
+	sp_check(cpu, op, sp);
+	v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 	sp_set(cpu, sp + op->aux); // an address with RSP as base uses the value after the pop
 	// Restartable all the same: the old RSP comes back if the store faults.
 	cpu->gpr[X86_REG_EA] = op_ea(cpu, op);

@@ -11,6 +11,7 @@ struct x86_cpu *x86_cpu_new(const struct x86_env *env, void *arg)
 	if (!cpu)
 		return NULL;
 	memset(cpu, 0, sizeof(*cpu));
+	(void)pthread_mutex_init(&cpu->changed_lock, NULL); // cannot fail with default attributes
 	cpu->env = env;
 	cpu->arg = arg;
 	for (unsigned i = 0; i < TLBS; i++)
@@ -49,6 +50,7 @@ void x86_cpu_free(struct x86_cpu *cpu)
 		free(cpu->tlbs[i]);
 	free(cpu->itlb);
 	free(cpu->jump);
+	(void)pthread_mutex_destroy(&cpu->changed_lock); // nobody holds it
 	free(cpu);
 }
 
@@ -166,6 +168,11 @@ uint64_t *x86_gprs(struct x86_cpu *cpu)
 	return cpu->gpr;
 }
 
+void x86_halt(struct x86_cpu *cpu)
+{
+	cpu->halted = true;
+}
+
 uint64_t x86_rip(const struct x86_cpu *cpu)
 {
 	return cpu->rip;
@@ -203,12 +210,55 @@ void x86_attention(struct x86_cpu *cpu)
 	atomic_store(&cpu->attn, 1);
 }
 
-void x86_notify_write(struct x86_cpu *cpu, uint64_t gpa, uint64_t len)
+void x86_notify_write(struct x86_cpu *cpu)
 {
-	(void)gpa; // the range does not matter: every page is checked when it is next entered
-	(void)len;
-	atomic_store(&cpu->notify, 1);
+	atomic_store(&cpu->notify, 2);
 	atomic_store(&cpu->attn, 1);
+}
+
+void x86_share(struct x86_cpu *cpu, unsigned index)
+{
+	cpu->shared = true;
+	cpu->mark = (uint8_t)(1u << (index & 7));
+	x86_code_flush(cpu); // what was decoded alone is not marked
+	x86_tlb_flush_all(cpu);
+}
+
+void x86_init(struct x86_cpu *cpu)
+{
+	struct x86_state s, was;
+
+	x86_get_state(cpu, &was);
+	s = was;
+	memset(s.gpr, 0, sizeof(s.gpr));
+	s.gpr[X86_RDX] = 0x600; // the family
+	s.rip = 0xfff0;
+	s.rflags = 2;
+	s.cr0 = (was.cr0 & 0x60000000) | CR0_ET;
+	s.cr2 = s.cr3 = s.cr4 = s.efer = 0;
+	memset(s.dr, 0, sizeof(s.dr));
+	s.dr[6] = 0xffff0ff0;
+	s.dr[7] = 0x400;
+	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
+		s.seg[i] = (struct x86_seg){ .limit = 0xffff, .attributes = 0x93 };
+	s.seg[X86_CS] = (struct x86_seg){
+		.selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attributes = 0x9b
+	};
+	s.seg[X86_LDTR].attributes = 0x82;
+	s.seg[X86_TR].attributes = 0x8b;
+	s.gdtr = s.idtr = (struct x86_table){ .limit = 0xffff };
+	s.interrupt_shadow = s.nmi_masked = s.halted = false;
+	cpu->pending = cpu->shadow_ss = false;
+	x86_set_state(cpu, &s);
+}
+
+void x86_sipi(struct x86_cpu *cpu, uint8_t vector)
+{
+	cpu->seg[X86_CS].selector = (uint16_t)(vector << 8);
+	cpu->seg[X86_CS].base = (uint32_t)vector << 12;
+	cpu->rip = 0;
+	x86_update_mode(cpu);
+	x86_update_bases(cpu);
 }
 
 void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev)
@@ -328,16 +378,27 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 
 // ---- running
 
+// Code may have been changed by others.
+static void look_for_changes(struct x86_cpu *cpu)
+{
+	uint32_t what = atomic_exchange(&cpu->notify, 0);
+
+	if (cpu->shared)
+		x86_code_take_changes(cpu);
+	if (what == 2 || atomic_exchange(&cpu->notify, 0) == 2) {
+		cpu->gen[0]++; // every page is entered, and so compared, anew
+		cpu->gen[1]++;
+		x86_update_mode(cpu);
+	}
+}
+
 // Attention, events and interrupts, at an instruction boundary. False: leave with *ex filled.
 static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	x86_fpu_sync(cpu); // C code that may use the x87 follows
 	if (atomic_exchange(&cpu->attn, 0)) {
-		if (atomic_exchange(&cpu->notify, 0)) {
-			cpu->gen[0]++; // every page is entered, and so compared, anew
-			cpu->gen[1]++;
-			x86_update_mode(cpu);
-		}
+		if (atomic_load(&cpu->notify))
+			look_for_changes(cpu);
 		if (cpu->env->attention && cpu->env->attention(cpu->arg)) {
 			atomic_store(&cpu->attn, 1); // what else it was for is looked at next time
 			ex->reason = X86_EXIT_ATTENTION;
@@ -456,15 +517,50 @@ static bool deliver_raised(struct x86_cpu *cpu, struct x86_exit *ex)
 	return false;
 }
 
+// A locked operation that is done in parts, with every other processor stopped. False: leave.
+static bool run_exclusive(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	cpu->env->exclusive(cpu->arg, true);
+	cpu->exclusive = true; // ended by exclusive_end, wherever the instruction leaves to
+	return run_one(cpu, ex);
+}
+
+static void exclusive_end(struct x86_cpu *cpu)
+{
+	if (cpu->exclusive) {
+		cpu->exclusive = false;
+		cpu->env->exclusive(cpu->arg, false);
+	}
+}
+
+void x86_exclusive(struct x86_cpu *cpu, const struct x86_op *op)
+{
+	if (!cpu->shared || cpu->exclusive)
+		return;
+	rewind_to(cpu, op);
+	longjmp(cpu->unwind, UNWIND_EXCLUSIVE);
+}
+
 static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
 {
-	switch (setjmp(cpu->unwind)) {
+	int how = setjmp(cpu->unwind);
+
+	exclusive_end(cpu);
+	switch (how) {
 	case UNWIND_EXC:
 		if (!deliver_raised(cpu, ex))
 			return;
 		break;
 	case UNWIND_EXIT:
 		return;
+	case UNWIND_EXCLUSIVE: {
+		bool on = run_exclusive(cpu, ex);
+
+		exclusive_end(cpu);
+		if (!on)
+			return;
+		break;
+	}
 	default:
 		break;
 	}

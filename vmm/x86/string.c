@@ -11,7 +11,9 @@ struct str {
 	uint64_t mask;
 	int64_t step;
 	bool rep;
+	unsigned elements; // done one by one
 };
+enum { STR_ELEMENTS = 4096 };
 
 static struct str str_begin(struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -96,6 +98,12 @@ static uint64_t page_room(uint64_t va, unsigned size)
 		cpu->rip = op_rip(cpu, op);                             \
 		return NULL;                                            \
 	} while (0)
+// After an element that was done by itself: a guest may ask for 2^64 of them, on a device, where every one takes long.
+#define STR_NEXT_ELEMENT                                                             \
+	if (!s.rep)                                                                  \
+		break;                                                               \
+	if ((++s.elements == STR_ELEMENTS || STR_INTERRUPTED(cpu)) && str_count(&s)) \
+	STR_AGAIN
 
 OPH(movs)
 {
@@ -112,17 +120,19 @@ OPH(movs)
 			chunk = chunk < b ? chunk : b;
 		}
 		if (chunk > 1) {
-			uint8_t *d = x86_host_span(cpu, op, to, true),
-				*f = d ? x86_host_span(cpu, op, from, false) : NULL;
+			uint8_t *f = x86_host_span(cpu, op, from, false), // faults first
+				*d = f ? x86_host_span(cpu, op, to, true) : NULL;
 			uint64_t bytes = chunk * s.size;
 
 			if (f && d) {
 				// The source may overlap the destination from below: then the pattern repeats, by element.
 				if (d > f && d < f + bytes)
 					for (uint64_t i = 0; i < bytes; i += s.size)
-						memmove(d + i, f + i, s.size);
+						guest_copy(d + i, f + i, s.size);
 				else
-					memmove(d, f, bytes);
+					guest_copy(
+						d, f,
+						bytes); // forwards, which an overlap from above allows
 				str_add(&s, X86_RSI, (int64_t)bytes);
 				str_add(&s, X86_RDI, (int64_t)bytes);
 				str_done(&s, chunk);
@@ -136,17 +146,16 @@ OPH(movs)
 		str_add(&s, X86_RSI, s.step);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 {
 	switch (size) {
 	case 1:
-		memset(d, (int)(uint8_t)v, n);
+		guest_fill(d, (uint8_t)v, n);
 		break;
 	case 2:
 		for (uint64_t i = 0; i < n; i++)
@@ -158,7 +167,7 @@ static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 		break;
 	default:
 		if (v == 0) {
-			memset(d, 0, n * 8);
+			guest_fill(d, 0, n * 8);
 			break;
 		}
 		for (uint64_t i = 0; i < n; i++)
@@ -190,8 +199,7 @@ OPH(stos)
 		x86_st_slow(cpu, op, to, s.size, cpu->gpr[X86_RAX]);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
 	NEXT_BACK;
 }
@@ -216,10 +224,9 @@ OPH(lods)
 		}
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void compare(struct x86_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
@@ -263,8 +270,9 @@ OPH(cmps)
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(scas)
@@ -279,8 +287,9 @@ OPH(scas)
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- ports
@@ -349,7 +358,7 @@ OPH(in_op)
 		R64(X86_RAX) = v;
 		break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(out_op)
@@ -358,7 +367,7 @@ OPH(out_op)
 	uint32_t v = R32(X86_RAX);
 
 	port_out(cpu, op, port, op->aux, op->aux == 4 ? v : v & ((1u << (8 * op->aux)) - 1));
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(ins)
@@ -366,16 +375,17 @@ OPH(ins)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		uint64_t to = str_dst(&s, true);
+		uint64_t to;
 
+		port_check(cpu, op, R16(X86_RDX), s.size); // comes before the memory's faults
+		to = str_dst(&s, true);
 		x86_write_probe(cpu, op, to, s.size);
 		x86_st_slow(cpu, op, to, s.size, port_in(cpu, op, R16(X86_RDX), s.size));
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(outs)
@@ -383,14 +393,14 @@ OPH(outs)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
+		port_check(cpu, op, R16(X86_RDX), s.size); // as above
 		port_out(cpu, op, R16(X86_RDX), s.size,
 			 (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 bool x86_bind_string(struct x86_bind *b)

@@ -17,6 +17,13 @@ OPH(mfence)
 	NEXT;
 }
 
+// CLFLUSH, CLFLUSHOPT: memory is coherent, but it has to be there.
+OPH(clflush)
+{
+	x86_read_probe(cpu, op, op_ea(cpu, op));
+	NEXT;
+}
+
 OPH(hlt)
 {
 	PRIVILEGED;
@@ -228,6 +235,12 @@ OPH(cpuid)
 	R64(X86_RCX) = out[2];
 	R64(X86_RDX) = out[3];
 	NEXT_BACK;
+}
+
+// There are no counters: every number is one that does not exist.
+OPH(rdpmc)
+{
+	GP0();
 }
 
 OPH(rdtsc)
@@ -628,7 +641,7 @@ static bool group_0f01(struct x86_bind *b)
 	case 0xc1:
 		b->ends = true;
 		op->fn = vmcall;
-		return true;
+		return !in->pfx;
 	case 0xca:
 	case 0xcb:
 		op->aux = in->modrm & 1;
@@ -690,8 +703,8 @@ static bool group_0fae(struct x86_bind *b)
 		b->op->fn = sub == 6 || sub == 7 ? mfence : nop;
 		return true;
 	}
-	if (in->mod != 3 && sub == 7) { // CLFLUSH, CLFLUSHOPT: memory is coherent
-		b->op->fn = nop;
+	if (in->mod != 3 && sub == 7) {
+		b->op->fn = clflush;
 		return !in->rep && !in->repne;
 	}
 	return x86_bind_simd(b);
@@ -765,6 +778,9 @@ static bool bind_map1(struct x86_bind *b)
 		op->aux = in->rex & 8 ? 8 : 4;
 		op->fn = sysexit;
 		return true;
+	case 0x33:
+		op->fn = rdpmc;
+		return true;
 	case 0xa2:
 		op->fn = cpuid;
 		return true;
@@ -779,7 +795,7 @@ static bool bind_map1(struct x86_bind *b)
 		}
 		op->aux2 = (in->modrm >> 3 & 7) == 7;
 		op->fn = rdrand;
-		return true;
+		return !in->repne;
 	default:
 		return false;
 	}
