@@ -529,6 +529,13 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 	return x86_decode(buf, 15, bits, in);
 }
 
+// A conditional jump of 64-bit mode.
+static bool is_jcc(const struct x86_insn *in)
+{
+	return in->mode == 64 && (in->map ? in->map == 1 && (in->opcode & 0xf0) == 0x80
+					  : (in->opcode & 0xf0) == 0x70);
+}
+
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
@@ -558,6 +565,8 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 			break;
 		}
 		n += bind(cpu, &in, &b->ops[n], off, b->insns, mode, b->gpa, &ends, &no_fall);
+		if (b->insns && is_jcc(&in))
+			x86_fuse(&b->ops[n - 2], &b->ops[n - 1], in.opcode & 15);
 		off += in.len;
 		b->insns++;
 		if (crosses)

@@ -607,11 +607,13 @@ bool x86_bind_branch(struct x86_bind *b);  // branch.c
 bool x86_bind_string(struct x86_bind *b);  // string.c
 bool x86_bind_sys(struct x86_bind *b);     // sys.c
 bool x86_bind_control(struct x86_bind *b); // control.c
-bool x86_bind_bits(struct x86_bind *b);    // bits.c
-bool x86_bind_simd(struct x86_bind *b);    // simd_bind.c: SSE and MMX
-bool x86_bind_x87(struct x86_bind *b);     // x87.c
-bool x86_bind_legacy(struct x86_bind *b);  // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
-x86_fn x86_op_ud;                          // raises #UD
+// fuse.c: first may become one with the conditional jump that follows it.
+void x86_fuse(struct x86_op *first, const struct x86_op *jump, unsigned cond);
+bool x86_bind_bits(struct x86_bind *b);   // bits.c
+bool x86_bind_simd(struct x86_bind *b);   // simd_bind.c: SSE and MMX
+bool x86_bind_x87(struct x86_bind *b);    // x87.c
+bool x86_bind_legacy(struct x86_bind *b); // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
+x86_fn x86_op_ud;                         // raises #UD
 
 // 8-bit register operand as byte offset into gpr.
 static inline uint8_t reg8_offset(const struct x86_insn *in, unsigned r)
