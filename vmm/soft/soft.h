@@ -107,7 +107,7 @@ void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread,
 int soft_vp_get_register(struct soft_vp *vp, uint32_t name,
 			 union hv_register_value *v); // HV_STATUS
 int soft_vp_set_register(struct soft_vp *vp, uint32_t name, const union hv_register_value *v);
-void soft_vp_interrupted(void);
+bool soft_vp_interrupted(void); // mshv_sys.interrupted
 
 // ---- msr.c, cpuid.c. vp is the caller's own.
 int soft_rdmsr(struct soft_vp *vp, uint32_t msr, uint64_t *v);
