@@ -76,8 +76,11 @@ static void registers(struct line *l, const struct mshv_root_hvcall *a)
 	const union hv_register_value *out = (const void *)(uintptr_t)a->out_ptr;
 	bool set = a->code == HVCALL_SET_VP_REGISTERS;
 
+	// A call that failed says how far it came; what it was asked for is of interest then.
+	unsigned n = set && a->status ? (a->in_sz - 16u) / 32 : a->reps;
+
 	add(l, " vp %u", in->vp_index);
-	for (unsigned i = 0; i < a->reps; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		const union hv_register_value *v = set ? &e[i].value : &out[i];
 
 		add(l, " %x=%llx:%llx", set ? e[i].name : names[i],
