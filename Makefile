@@ -76,7 +76,7 @@ $(O)/flags: force
 force:
 
 # Nor under TSan: the guest's own races on its memory are its own.
-$(O)/vmm/x86/%.o: CFLAGS += $(CFLAGS_x86) $(if $(filter tsan,$(MODE)),-fno-sanitize=thread)
+$(O)/vmm/x86/%.o: CFLAGS += $(CFLAGS_x86) $(if $(filter tsan,$(MODE)),-fno-sanitize=thread -DX86_GUEST_RACES)
 $(O)/%.o: %.c $(O)/flags | $(GEN_H)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $@")

@@ -30,7 +30,7 @@ int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv,
 void cli_print_options(const struct cli_option *table);
 
 struct cli_globals {
-	const char *root, *log, *log_format, *hypervisor, *kernel, *initrd, *memory;
+	const char *root, *log, *log_format, *hypervisor, *kernel, *initrd, *memory, *vcpus;
 	bool debug, systemd_cgroup, timings, version;
 };
 

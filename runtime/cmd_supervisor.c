@@ -31,6 +31,7 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 		.kernel = g->kernel,
 		.initrd = g->initrd,
 		.memory_bytes = o->memory_bytes ? strtoull(o->memory_bytes, NULL, 10) : 0,
+		.vcpus = g->vcpus ? (unsigned)strtoul(g->vcpus, NULL, 10) : 1,
 		.debug = g->debug,
 		.timings_fd = o->timings ? SUPERVISOR_TIMINGS_FD : -1,
 	};

@@ -25,6 +25,7 @@
 #include "runtime/locate.h"
 #include "runtime/store.h"
 #include "runtime/supervisor.h"
+#include "vmm/vmm.h"
 
 enum {
 	MIB = 1 << 20,
@@ -42,6 +43,7 @@ struct create {
 	char pod_dir[STORE_PATH_BYTES], kernel[LOCATE_BYTES], initrd[LOCATE_BYTES];
 	struct oci_config *config;
 	unsigned long long memory_bytes;
+	unsigned vcpus;
 	int lock_fd, channel_fd, pidfd;
 	struct store_process supervisor;
 	struct client *client;
@@ -95,6 +97,22 @@ static int choose_memory(struct create *c, const char *given, struct err *e)
 	return 0;
 }
 
+static int choose_vcpus(struct create *c, const char *given, struct err *e)
+{
+	char *end;
+	long n = 1;
+
+	if (given && given[0]) {
+		errno = 0;
+		n = strtol(given, &end, 10);
+		if (errno || *end || n < 1 || n > VMM_VCPUS_MAX)
+			return err_set(e, EINVAL, "--vcpus: \"%.40s\" is not a number from 1 to %d",
+				       given, VMM_VCPUS_MAX);
+	}
+	c->vcpus = (unsigned)n;
+	return 0;
+}
+
 // As locate_data, but absolute: the supervisor has another working directory.
 static int find_data(const char *name, const char *given, const char *env, char *buf, struct err *e)
 {
@@ -124,6 +142,7 @@ static int check_request(struct create *c, const struct create_request *req, str
 		return err_errno(e, ENOTDIR, "chdir %s", req->bundle);
 	if ((r = bundle_read(c->bundle, &c->config, &c->rootfs, e)) < 0 ||
 	    (r = choose_memory(c, req->memory, e)) < 0 ||
+	    (r = choose_vcpus(c, req->vcpus, e)) < 0 ||
 	    (r = find_data("vmlinux", req->kernel, "BULKHEAD_KERNEL", c->kernel, e)) < 0)
 		return r;
 	kernel = locate_open_kernel(c->kernel, e);
@@ -155,11 +174,11 @@ static int await_ready(struct create *c, struct err *e)
 
 static int start_supervisor(struct create *c, const struct create_request *req, struct err *e)
 {
-	char memory[32], kernel[LOCATE_BYTES + 16], initrd[LOCATE_BYTES + 16], id[256],
+	char memory[32], vcpus[32], kernel[LOCATE_BYTES + 16], initrd[LOCATE_BYTES + 16], id[256],
 		self[] = "/proc/self/exe";
 	char root[STORE_PATH_BYTES + 16], hv[32], name[] = "bulkhead", debug[] = "--debug",
 						  verb[] = "supervisor";
-	char timings[] = "--timings", *argv[16], *envp[] = { NULL };
+	char timings[] = "--timings", *argv[20], *envp[] = { NULL };
 	int theirs AUTO_CLOSE = -1, pair[2], map[5], n = 0, r;
 	pid_t pid;
 
@@ -171,6 +190,7 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	(void)snprintf(kernel, sizeof(kernel), "--kernel=%s", c->kernel);               // fits
 	(void)snprintf(initrd, sizeof(initrd), "--initrd=%s", c->initrd);               // fits
 	(void)snprintf(memory, sizeof(memory), "--memory-bytes=%llu", c->memory_bytes); // fits
+	(void)snprintf(vcpus, sizeof(vcpus), "--vcpus=%u", c->vcpus);                   // fits
 	(void)snprintf(hv, sizeof(hv), "--hypervisor=%.16s", req->hypervisor); // one of four words
 	(void)snprintf(id, sizeof(id), "%s", c->id); // an id is at most NAME_MAX
 	argv[n++] = name;
@@ -178,6 +198,7 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	argv[n++] = kernel;
 	argv[n++] = initrd;
 	argv[n++] = hv;
+	argv[n++] = vcpus;
 	if (req->debug)
 		argv[n++] = debug;
 	argv[n++] = verb;

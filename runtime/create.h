@@ -12,8 +12,8 @@ struct create;
 struct err;
 
 struct create_request {
-	const char *root, *id, *bundle;                    // bundle NULL: the working directory
-	const char *hypervisor, *kernel, *initrd, *memory; // as the options; NULL: default
+	const char *root, *id, *bundle; // bundle NULL: the working directory
+	const char *hypervisor, *kernel, *initrd, *memory, *vcpus; // as the options; NULL: default
 	bool debug;
 	int timings_fd; // for the supervisor's marks; -1: none
 };

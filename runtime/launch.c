@@ -49,6 +49,7 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.kernel = g->kernel,
 		.initrd = g->initrd,
 		.memory = g->memory,
+		.vcpus = g->vcpus,
 		.debug = g->debug,
 		.timings_fd = -1,
 	};

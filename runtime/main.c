@@ -34,6 +34,8 @@ static const struct cli_option global_options[] = {
 	  "initramfs with the agent (also $BULKHEAD_INITRD)" },
 	{ "memory", 0, CLI_STRING, G(memory), "MIB",
 	  "guest memory in MiB (default 128, or the container's limit and 64 more)" },
+	{ "vcpus", 0, CLI_STRING, G(vcpus), "N",
+	  "virtual processors of the guest, 1 to 8 (default 1)" },
 	{ "timings", 0, CLI_FLAG, G(timings), NULL, "with run: print where the time went" },
 	{ "systemd-cgroup", 0, CLI_FLAG, G(systemd_cgroup), NULL,
 	  "cgroupsPath is slice:prefix:name" },

@@ -21,6 +21,7 @@ struct pod_config {
 	const char *hypervisor;      // auto, mshv, kvm, soft
 	const char *kernel, *initrd; // paths
 	uint64_t memory_bytes;
+	unsigned vcpus;
 	bool debug;
 	int timings_fd; // marks of the boot are written here as lines; -1: nowhere
 };

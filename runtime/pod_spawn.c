@@ -43,7 +43,8 @@ static int spawn_fs(struct pod *p, int socket_fd, int share_fd, int log_fd, stru
 static int spawn_vmm(struct pod *p, const struct pod_config *cfg, const int *map, unsigned nmap,
 		     struct err *e)
 {
-	char path[LOCATE_BYTES], id[256], hv[16], memory[32], cmdline[256], tag[] = POD_FS_TAG;
+	char path[LOCATE_BYTES], id[256], hv[16], memory[32], vcpus[16], cmdline[256],
+		tag[] = POD_FS_TAG;
 	char *argv[] = { path,
 			 (char[]){ "--name" },
 			 id,
@@ -52,7 +53,7 @@ static int spawn_vmm(struct pod *p, const struct pod_config *cfg, const int *map
 			 (char[]){ "--memory" },
 			 memory,
 			 (char[]){ "--vcpus" },
-			 (char[]){ "1" },
+			 vcpus,
 			 (char[]){ "--cmdline" },
 			 cmdline,
 			 (char[]){ "--kernel-fd" },
@@ -85,6 +86,7 @@ static int spawn_vmm(struct pod *p, const struct pod_config *cfg, const int *map
 	(void)snprintf(hv, sizeof(hv), "%s", cfg->hypervisor); // one of four words
 	(void)snprintf(memory, sizeof(memory), "%llu",
 		       (unsigned long long)cfg->memory_bytes);       // fits
+	(void)snprintf(vcpus, sizeof(vcpus), "%u", cfg->vcpus);      // fits
 	(void)snprintf(cmdline, sizeof(cmdline), "%s", POD_CMDLINE); // fits
 	return io_spawn(path, argv, envp, map, nmap,
 			IO_SPAWN_NNP | IO_SPAWN_DROP_CAPS | IO_SPAWN_PDEATH_KILL, &p->vmm.pid,

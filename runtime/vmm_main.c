@@ -27,10 +27,11 @@ static const char help_text[] =
 	"\n"
 	"  --hypervisor H       auto (default), mshv, soft\n"
 	"  --memory BYTES       guest RAM; suffixes K, M, G (default 128M)\n"
-	"  --vcpus N            processors (1)\n"
+	"  --vcpus N            processors, 1 to 8 (default 1)\n"
 	"  --kernel FILE        or --kernel-fd N\n"
 	"  --initrd FILE        or --initrd-fd N: initramfs\n"
 	"  --cmdline TEXT       kernel command line\n"
+	"  --bare-metal         the kernel is a test guest (multiboot or PVH); a write of N to port 0xf4 exits with 2N + 1\n"
 	"  --console-fd N       guest log (virtio-console, hvc0); default standard output when run by hand\n"
 	"  --serial-fd N        16550 output, for earlyprintk=serial; default standard output when run by hand\n"
 	"  --vsock-cid N --vsock-listen-fd N --vsock-dir-fd N\n"
@@ -91,6 +92,7 @@ enum {
 	OPT_KERNEL_FD,
 	OPT_INITRD_FD,
 	OPT_CMDLINE,
+	OPT_BARE_METAL,
 	OPT_CONSOLE_FD,
 	OPT_SERIAL_FD,
 	OPT_CID,
@@ -113,6 +115,7 @@ static const struct option options[] = {
 	{ "kernel-fd", 1, NULL, OPT_KERNEL_FD },
 	{ "initrd-fd", 1, NULL, OPT_INITRD_FD },
 	{ "cmdline", 1, NULL, OPT_CMDLINE },
+	{ "bare-metal", 0, NULL, OPT_BARE_METAL },
 	{ "console-fd", 1, NULL, OPT_CONSOLE_FD },
 	{ "serial-fd", 1, NULL, OPT_SERIAL_FD },
 	{ "vsock-cid", 1, NULL, OPT_CID },
@@ -195,6 +198,9 @@ static int parse_options(int argc, char **argv, struct vmm_config *cfg, struct a
 			break;
 		case OPT_CMDLINE:
 			cfg->cmdline = optarg;
+			break;
+		case OPT_BARE_METAL:
+			cfg->bare_metal = true;
 			break;
 		case OPT_CID:
 			r = parse_number("vsock-cid", optarg, UINT32_MAX - 1, false,
@@ -289,7 +295,7 @@ static void handle_end(void *arg, enum vmm_end end, const char *text)
 	struct vmm_control_msg m = { .type = VMM_CONTROL_END, .end = end };
 
 	app->end = end;
-	if (end != VMM_END_SHUTDOWN)
+	if (end != VMM_END_SHUTDOWN && end != VMM_END_EXIT)
 		log_error("%s", text);
 	if (app->control_fd >= 0)
 		counters_send(app);
@@ -370,7 +376,11 @@ int main(int argc, char **argv)
 	}
 	if (app.counters)
 		print_counters(&app);
+	if (app.end == VMM_END_EXIT)
+		r = (int)vmm_exit_code(app.vmm);
+	else
+		r = app.end != VMM_END_SHUTDOWN;
 	vmm_free(app.vmm);
 	loop_free(app.loop);
-	return app.end == VMM_END_SHUTDOWN ? 0 : 1;
+	return r;
 }

@@ -19,6 +19,7 @@
 #include "base/own.h"
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
+#include "vmm/chip/exit.h"
 #include "vmm/chip/ioapic.h"
 #include "vmm/chip/power.h"
 #include "vmm/chip/serial.h"
@@ -29,6 +30,14 @@
 #define VIRTIO_BASE 0xd0000000ull
 enum { VIRTIO_MAX = 8, VIRTIO_GSI = 5, RESERVED_MIB = 4 };
 
+// A virtual processor and its thread.
+struct vmm_vcpu {
+	struct vmm *v;
+	struct hv_vcpu *vcpu;
+	pthread_t thread;
+	bool started;
+};
+
 struct vmm {
 	struct loop *loop; // borrowed
 	struct mem *mem;
@@ -36,21 +45,22 @@ struct vmm {
 	struct ioapic *ioapic;
 	struct serial *serial;
 	struct power power;
+	struct exit_port exit_port; // bare-metal test guests only
 	struct hv_client client;
 	struct hv *hv;
-	struct hv_vcpu *vcpu;
+	struct vmm_vcpu vcpus[VMM_VCPUS_MAX];
+	unsigned n_vcpus;
 	struct dev_host host;
 	struct virtio_mmio *virtio[VIRTIO_MAX];
 	struct boot_virtio slots[VIRTIO_MAX];
 	int irq[VIRTIO_MAX]; // owned eventfds
 	unsigned n_virtio;
 
-	pthread_t thread;
-	bool started;
 	int end_fd; // owned eventfd: a vCPU or the power register ended the machine
 	struct loop_source *end_source;
-	pthread_mutex_t end_lock; // guards the three below
+	pthread_mutex_t end_lock; // guards the four below
 	enum vmm_end end;
+	unsigned exit_code;
 	char end_text[256];
 	bool end_told;
 	void (*on_end)(void *arg, enum vmm_end end, const char *text);
@@ -75,6 +85,19 @@ static void on_power(void *arg, int reset)
 {
 	set_end(arg, reset ? VMM_END_RESET : VMM_END_SHUTDOWN,
 		reset ? "the guest reset itself" : "the guest powered off");
+}
+
+static void on_exit_port(void *arg, unsigned code)
+{
+	struct vmm *v = arg;
+	char text[64];
+
+	pthread_mutex_lock(&v->end_lock);
+	if (v->end == VMM_END_NONE)
+		v->exit_code = code & 0xff;
+	pthread_mutex_unlock(&v->end_lock);
+	(void)snprintf(text, sizeof(text), "the guest exited with %u", code); // fits
+	set_end(v, VMM_END_EXIT, text);
 }
 
 static void on_eoi(void *arg, uint8_t vector)
@@ -123,6 +146,11 @@ static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 	r = bus_add(v->bus, BUS_MMIO, IOAPIC_BASE, IOAPIC_BYTES, &ioapic_bus_ops, v->ioapic);
 	r = r ? r : bus_add(v->bus, BUS_PIO, SERIAL_PORT, SERIAL_PORTS, &serial_bus_ops, v->serial);
 	r = r ? r : bus_add(v->bus, BUS_MMIO, POWER_BASE, POWER_BYTES, &power_bus_ops, &v->power);
+	v->exit_port = (struct exit_port){ on_exit_port, v };
+	if (cfg->bare_metal)
+		r = r ? r
+		      : bus_add(v->bus, BUS_PIO, EXIT_PORT, EXIT_PORTS, &exit_bus_ops,
+				&v->exit_port);
 	return r ? err_errno(e, -r, "machine") : 0;
 }
 
@@ -204,13 +232,13 @@ static int load_initrd(struct vmm *v, int fd, uint64_t kernel_end, struct boot_i
 	return 0;
 }
 
-static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
+static int load_linux(struct vmm *v, const struct vmm_config *cfg, struct x86_state *ret,
+		      struct err *e)
 {
 	char cmdline[BOOT_CMDLINE_MAX + 32];
 	struct boot_info info = {
 		.cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio
 	};
-	struct x86_state state;
 	uint64_t entry, end;
 	int r = boot_elf_load(v->mem, cfg->kernel_fd, &entry, &end, e);
 
@@ -220,17 +248,42 @@ static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *
 	if (r == 0 && cfg->initrd_fd >= 0)
 		r = load_initrd(v, cfg->initrd_fd, end, &info, e);
 	r = r < 0 ? r : boot_zero_page(v->mem, &info, e);
-	r = r < 0 ? r : boot_cpu_state(v->mem, entry, &state, e);
-	r = r < 0 ? r : v->hv->ops->vcpu_new(v->hv, 0, &v->vcpu, e);
-	return r < 0 ? r : v->hv->ops->vcpu_set_state(v->vcpu, &state, e);
+	return r < 0 ? r : boot_cpu_state(v->mem, entry, ret, e);
+}
+
+static int load_bare(struct vmm *v, const struct vmm_config *cfg, struct x86_state *ret,
+		     struct err *e)
+{
+	struct boot_info info = { .cmdline = cfg->cmdline };
+	struct boot_bare bare;
+	int r = boot_bare_load(v->mem, cfg->kernel_fd, &bare, e);
+
+	if (r == 0 && cfg->initrd_fd >= 0)
+		r = load_initrd(v, cfg->initrd_fd, bare.end, &info, e);
+	return r < 0 ? r : boot_bare_state(v->mem, &bare, &info, ret, e);
+}
+
+static int load_kernel(struct vmm *v, const struct vmm_config *cfg, struct err *e)
+{
+	struct x86_state state;
+	int r = cfg->bare_metal ? load_bare(v, cfg, &state, e) : load_linux(v, cfg, &state, e);
+
+	for (unsigned i = 0; r == 0 && i < cfg->vcpus; i++) {
+		v->vcpus[i].v = v;
+		r = v->hv->ops->vcpu_new(v->hv, i, &v->vcpus[i].vcpu, e);
+		v->n_vcpus += r == 0;
+	}
+	// The others wait in the hypervisor until the first starts them by INIT and SIPI.
+	return r < 0 ? r : v->hv->ops->vcpu_set_state(v->vcpus[0].vcpu, &state, e);
 }
 
 static int build(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 {
 	int r;
 
-	if (cfg->vcpus != 1)
-		return err_set(e, EOPNOTSUPP, "vcpus: %u: only one is supported yet", cfg->vcpus);
+	if (!cfg->vcpus || cfg->vcpus > VMM_VCPUS_MAX)
+		return err_set(e, EINVAL, "vcpus: %u: from 1 to %d are supported", cfg->vcpus,
+			       VMM_VCPUS_MAX);
 	r = mem_new(cfg->memory_bytes, &v->mem, e);
 	if (r < 0)
 		return r;
@@ -269,63 +322,62 @@ int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vm
 }
 
 // ---- running
-static void vcpu_ended(struct vmm *v, enum hv_stop stop, const struct err *e)
+static bool crashed(struct vmm *v)
 {
 	uint64_t crash[5];
-	char text[200];
 
-	switch (stop) {
-	case HV_STOP_HALT:
-		set_end(v, VMM_END_SHUTDOWN, "the guest halted with interrupts off");
-		break;
-	case HV_STOP_TRIPLE_FAULT:
-		if (v->hv->ops->vcpu_crashed(v->vcpu, crash)) {
-			set_end(v, VMM_END_PANIC, "the guest kernel panicked");
-		} else {
-			set_end(v, VMM_END_TRIPLE_FAULT, "the guest took a triple fault");
-		}
-		break;
-	case HV_STOP_ERROR:
-		(void)snprintf(text, sizeof(text), "%s", e->msg); // cut is fine
-		set_end(v, VMM_END_ERROR, text);
-		break;
-	default:
-		break; // kicked: somebody else knows why
-	}
+	for (unsigned i = 0; i < v->n_vcpus; i++)
+		if (v->hv->ops->vcpu_crashed(v->vcpus[i].vcpu, crash))
+			return true;
+	return false;
 }
 
 static void *vcpu_thread(void *arg)
 {
-	struct vmm *v = arg;
+	struct vmm_vcpu *c = arg;
+	struct vmm *v = c->v;
 	struct err e = { 0 };
-	enum hv_stop stop = v->hv->ops->vcpu_run(v->vcpu, &e);
 
-	vcpu_ended(v, stop, &e);
+	switch (v->hv->ops->vcpu_run(c->vcpu, &e)) {
+	case HV_STOP_HALT:
+		set_end(v, VMM_END_SHUTDOWN, "the guest halted with interrupts off");
+		break;
+	case HV_STOP_TRIPLE_FAULT: // or a panic, which resets by one: handle_end tells them apart
+		set_end(v, VMM_END_TRIPLE_FAULT, "the guest took a triple fault");
+		break;
+	case HV_STOP_ERROR:
+		set_end(v, VMM_END_ERROR, e.msg);
+		break;
+	default:
+		break; // kicked: somebody else knows why
+	}
 	return NULL;
 }
 
-static void stop_vcpu(struct vmm *v)
+static void stop_vcpus(struct vmm *v)
 {
-	if (!v->started)
-		return;
-	v->hv->ops->vcpu_kick(v->vcpu);
-	(void)pthread_join(v->thread, NULL); // it is ours and joinable
-	v->started = false;
+	for (unsigned i = 0; i < v->n_vcpus; i++) {
+		if (!v->vcpus[i].started)
+			continue;
+		v->hv->ops->vcpu_kick(v->vcpus[i].vcpu);
+		(void)pthread_join(v->vcpus[i].thread, NULL); // it is ours and joinable
+		v->vcpus[i].started = false;
+	}
 }
 
 static void handle_end(void *arg, uint32_t events)
 {
 	struct vmm *v = arg;
-	uint64_t n, crash[5];
+	uint64_t n;
 
 	(void)events;
 	(void)read(v->end_fd, &n, sizeof(n)); // only to empty it
 	if (v->end_told)
 		return;
 	v->end_told = true;
-	stop_vcpu(v);
+	stop_vcpus(v);
 	// A panicking kernel resets the machine; the crash registers tell the two apart.
-	if (v->end == VMM_END_RESET && v->hv->ops->vcpu_crashed(v->vcpu, crash)) {
+	if ((v->end == VMM_END_RESET || v->end == VMM_END_TRIPLE_FAULT) && crashed(v)) {
 		v->end = VMM_END_PANIC;
 		(void)snprintf(v->end_text, sizeof(v->end_text),
 			       "the guest kernel panicked"); // fits
@@ -337,7 +389,7 @@ int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const c
 	      void *arg, struct err *e)
 {
 	sigset_t all, old;
-	int r;
+	int r, failed = 0;
 
 	v->on_end = on_end;
 	v->on_end_arg = arg;
@@ -349,24 +401,24 @@ int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const c
 	(void)sigfillset(&all); // cannot fail
 	(void)pthread_sigmask(SIG_SETMASK, &all,
 			      &old); // nor this; the back end unblocks its kick signal
-	r = pthread_create(&v->thread, NULL, vcpu_thread, v);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL); // as above
-	if (r)
-		return err_errno(e, r, "vcpu thread");
-	v->started = true;
-	return 0;
+	for (unsigned i = 0; i < v->n_vcpus && !failed; i++) {
+		failed = pthread_create(&v->vcpus[i].thread, NULL, vcpu_thread, &v->vcpus[i]);
+		v->vcpus[i].started = !failed;
+	}
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);          // as above
+	return failed ? err_errno(e, failed, "vcpu thread") : 0; // vmm_free stops those that run
 }
 
 void vmm_free(struct vmm *v)
 {
 	if (!v)
 		return;
-	stop_vcpu(v);
+	stop_vcpus(v);
 	loop_remove(v->end_source);
 	for (unsigned i = 0; i < v->n_virtio; i++)
 		virtio_mmio_free(v->virtio[i]);
-	if (v->vcpu)
-		v->hv->ops->vcpu_free(v->vcpu);
+	for (unsigned i = 0; i < v->n_vcpus; i++)
+		v->hv->ops->vcpu_free(v->vcpus[i].vcpu);
 	if (v->hv)
 		v->hv->ops->free(v->hv);
 	for (unsigned i = 0; i < v->n_virtio; i++)
@@ -382,7 +434,13 @@ void vmm_free(struct vmm *v)
 void vmm_get_counters(struct vmm *v, struct vmm_counters *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	v->hv->ops->vcpu_counters(v->vcpu, ret);
+	for (unsigned i = 0; i < v->n_vcpus; i++)
+		v->hv->ops->vcpu_counters(v->vcpus[i].vcpu, ret);
+}
+
+unsigned vmm_exit_code(struct vmm *v)
+{
+	return v->exit_code; // the vCPUs have stopped
 }
 
 const char *vmm_hypervisor_name(struct vmm *v)

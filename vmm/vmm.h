@@ -12,13 +12,16 @@ struct vmm;
 
 enum vmm_hypervisor { VMM_HV_AUTO, VMM_HV_MSHV, VMM_HV_KVM, VMM_HV_SOFT };
 
+enum { VMM_VCPUS_MAX = 8 };
+
 // Descriptors are borrowed for the machine's life; -1 where absent.
 struct vmm_config {
 	enum vmm_hypervisor hypervisor;
 	uint64_t memory_bytes;
-	unsigned vcpus;
-	int kernel_fd; // ELF vmlinux
-	int initrd_fd; // cpio, or -1
+	unsigned vcpus;  // 1 to VMM_VCPUS_MAX
+	bool bare_metal; // a test guest: multiboot or PVH entry, and a port to exit by
+	int kernel_fd;   // ELF vmlinux, or the test guest
+	int initrd_fd;   // cpio, or -1
 	const char *cmdline;
 	int console_fd; // guest log (virtio-console), or -1
 	int serial_fd;  // early boot and panic output (16550), or -1
@@ -34,7 +37,8 @@ enum vmm_end {
 	VMM_END_RESET,
 	VMM_END_PANIC,
 	VMM_END_TRIPLE_FAULT,
-	VMM_END_ERROR
+	VMM_END_ERROR,
+	VMM_END_EXIT // by the port of bare-metal test guests
 };
 
 enum { VMM_EXIT_REASONS_MAX = 24 };
@@ -56,6 +60,8 @@ int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const c
 // Stops the vCPUs at once (idempotent) and frees everything.
 void vmm_free(struct vmm *v);
 void vmm_get_counters(struct vmm *v, struct vmm_counters *ret); // loop thread
+unsigned
+vmm_exit_code(struct vmm *v); // after on_end with VMM_END_EXIT: 1 to 255, as an exit status
 const char *vmm_hypervisor_name(struct vmm *v);
 
 // Can this back end be used here? 0, or -errno with the reason in e. For `bulkhead check`.

@@ -33,7 +33,7 @@ refuses() { # WORDS COMMAND...: fails with one line that has WORDS
   refuses "not an ELF file" "$vmm" --kernel /etc/passwd
   refuses "--memory lots" "$vmm" --kernel "$kernel" --memory lots
   refuses "needs memory up to" "$vmm" --kernel "$kernel" --memory 8M
-  refuses "only one is supported yet" "$vmm" --kernel "$kernel" --vcpus 2
+  refuses "from 1 to 8 are supported" "$vmm" --kernel "$kernel" --vcpus 9
   refuses "expected auto, mshv, kvm or soft" "$vmm" --kernel "$kernel" --hypervisor xen
   refuses "not supported yet" "$vmm" --kernel "$kernel" --hypervisor kvm
   head -c 2000000 "$kernel" > "$WORK/cut"

@@ -433,6 +433,48 @@ static void vectors(void **state)
 	no_more(x);
 }
 
+// State beyond the XMM registers: rounding, the x87 stack, MMX; and SSE instructions from the end of the map.
+CODE(fpu,
+     "mov $0x3ff0000000000000, %rax\n mov %rax, (%rbx)\n fldl (%rbx)\n fld1\n faddp\n fstpl 8(%rbx)\n"
+     "fldl 8(%rbx)\n fistpl 16(%rbx)\n"
+     "movl $0x5f80, 0x180(%r12)\n ldmxcsr 0x180(%r12)\n movl $0x3fc00000, 24(%rbx)\n" // upwards
+     "xorps %xmm2, %xmm2\n cvtss2si 24(%rbx), %eax\n" TELL("rax") "pinsrw $1, 2(%rbx), %xmm2\n movd %xmm2, %eax\n" TELL(
+	     "rax") "movq (%rbx), %mm3\n emms\n movq %mm3, 32(%rbx)\n");
+
+static void fpu(void **state)
+{
+	struct rig *x = *state;
+
+	RUN(x, fpu);
+	saw(x, 'w', 0, 8, 0x3ff0000000000000);
+	saw(x, 'r', 0, 8, 0x3ff0000000000000);
+	saw(x, 'w', 8, 8, 0x4000000000000000);
+	saw(x, 'r', 8, 8, 0x4000000000000000);
+	saw(x, 'w', 16, 4, 2);
+	saw(x, 'w', 24, 4, 0x3fc00000);
+	saw(x, 'r', 24, 4, 0x3fc00000);
+	told(x, 2);
+	saw(x, 'r', 2, 2, 0);
+	told(x, 0);
+	saw(x, 'r', 0, 8, 0x3ff0000000000000);
+	saw(x, 'w', 32, 8, 0x3ff0000000000000);
+	no_more(x);
+}
+
+// More iterations than are done at once.
+CODE(long_string,
+     "mov $0x2345, %ecx\n mov $0xd1000000, %edi\n rep stosb\n" TELL("rdi") TELL("rcx"));
+
+static void long_string(void **state)
+{
+	struct rig *x = *state;
+
+	RUN(x, long_string);
+	told(x, 0xd1002345);
+	told(x, 0);
+	no_more(x);
+}
+
 // Nobody's address: all ones, and writes go nowhere.
 CODE(nobody,
      "mov $0xd1000000, %edx\n movl $7, (%rdx)\n mov (%rdx), %eax\n" TELL(
@@ -667,11 +709,11 @@ int main(void)
 #f " by hypercall", f, without_page, teardown, NULL \
 	}
 	const struct CMUnitTest tests[] = {
-		BOTH(stores),       BOTH(loads),      BOTH(extends),   BOTH(strings),
-		BOTH(rmw),          BOTH(exchange),   BOTH(vectors),   BOTH(nobody),
-		BOTH(ports),        BOTH(doorbell),   BOTH(fault),     BOTH(port_fault),
-		BOTH(triple_fault), BOTH(kick_exits), BOTH(kick_loop), BOTH(kick_halted),
-		BOTH(kick_before),  BOTH(counters),
+		BOTH(stores),      BOTH(loads),       BOTH(extends),      BOTH(strings),
+		BOTH(rmw),         BOTH(exchange),    BOTH(vectors),      BOTH(fpu),
+		BOTH(long_string), BOTH(nobody),      BOTH(ports),        BOTH(doorbell),
+		BOTH(fault),       BOTH(port_fault),  BOTH(triple_fault), BOTH(kick_exits),
+		BOTH(kick_loop),   BOTH(kick_halted), BOTH(kick_before),  BOTH(counters),
 	};
 
 	return cmocka_run_group_tests_name("vmm_mshv_mmio", tests, NULL, NULL);

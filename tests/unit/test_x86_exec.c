@@ -266,7 +266,7 @@ static void test_random(void **state)
 
 		memcpy(r.ram + RIG_GPA_CODE * 4096, insn, len);
 		r.ram[RIG_GPA_CODE * 4096 + len] = 0xf4;
-		x86_notify_write(r.cpu, RIG_GPA_CODE * 4096, 16);
+		x86_notify_write(r.cpu);
 		x86_get_state(r.cpu, &st);
 		memcpy(st.gpr, was.gpr, sizeof(st.gpr));
 		st.gpr[X86_RSP] = RIG_STACK;

@@ -23,8 +23,6 @@ enum {
 	HDR_SETUP_DATA = 0x250,
 	E820_TABLE = 0x2d0,
 	SUBARCH_CE4100 = 4,
-	E820_RAM = 1,
-	E820_RESERVED = 2,
 	SETUP_DTB = 2,
 	SETUP_RNG_SEED = 9,
 	SEED_BYTES = 32,
@@ -35,29 +33,17 @@ static void put(uint8_t *zp, unsigned at, uint64_t v, unsigned bytes)
 	memcpy(zp + at, &v, bytes);
 }
 
-static void e820_add(uint8_t *zp, uint64_t base, uint64_t len, uint32_t type)
-{
-	unsigned n = zp[E820_ENTRIES];
-
-	put(zp, E820_TABLE + n * 20, base, 8);
-	put(zp, E820_TABLE + n * 20 + 8, len, 8);
-	put(zp, E820_TABLE + n * 20 + 16, type, 4);
-	zp[E820_ENTRIES] = (uint8_t)(n + 1);
-}
-
 static void e820(uint8_t *zp, const struct mem *mem)
 {
-	const struct mem_region *r;
-	unsigned n = mem_regions(mem, &r);
+	struct boot_range r[BOOT_RANGES_MAX];
+	unsigned n = boot_memory_map(mem, r);
 
-	// The first page holds nothing; real-mode trampolines want room below 640 KiB.
-	e820_add(zp, 0, 0x9fc00, E820_RAM);
-	e820_add(zp, 0x9fc00, 0x60400, E820_RESERVED);
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t base = r[i].gpa ? r[i].gpa : BOOT_KERNEL_MIN;
-
-		e820_add(zp, base, r[i].gpa + r[i].len - base, E820_RAM);
+		put(zp, E820_TABLE + i * 20, r[i].base, 8);
+		put(zp, E820_TABLE + i * 20 + 8, r[i].len, 8);
+		put(zp, E820_TABLE + i * 20 + 16, r[i].type, 4);
 	}
+	zp[E820_ENTRIES] = (uint8_t)n;
 }
 
 // struct setup_data { u64 next; u32 type; u32 len; u8 data[]; }

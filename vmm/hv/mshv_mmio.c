@@ -145,36 +145,55 @@ static int load_by_hypercall(struct mshv_vcpu *v, struct x86_state *s, struct er
 	return 0;
 }
 
-static int load_xmm(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+// The registers of an FXSAVE image lie in the order of their names: XMM0-15, ST or MMX 0-7, then two halves of its head.
+enum { FPU_REGS = 16 + 8 + 2 };
+
+static uint8_t *fpu_register(struct x86_state *s, unsigned i)
 {
-	uint32_t names[16];
-	union hv_register_value val[16];
+	if (i < 16)
+		return s->fxsave + 160 + 16 * i;
+	return i < 24 ? s->fxsave + 32 + 16 * (i - 16) : s->fxsave + 16 * (i - 24);
+}
+
+static int load_fpu(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+{
+	uint32_t names[FPU_REGS];
+	union hv_register_value val[FPU_REGS];
 	int r;
 
-	for (unsigned i = 0; i < 16; i++)
+	for (unsigned i = 0; i < FPU_REGS; i++)
 		names[i] = HV_X64_REGISTER_XMM0 + i;
-	r = mshv_get_registers(v, names, val, 16, e);
-	for (unsigned i = 0; r == 0 && i < 16; i++)
-		memcpy(s->fxsave + 160 + 16 * i, &val[i], 16);
+	r = mshv_get_registers(v, names, val, FPU_REGS, e);
+	for (unsigned i = 0; r == 0 && i < FPU_REGS; i++)
+		memcpy(fpu_register(s, i), &val[i], 16);
 	return r;
 }
 
-// A SIMD move to or from a device: 0F map with anything but the MOVZX, MOVSX, bit and exchange instructions.
-static bool may_use_xmm(const struct hv_message *msg)
+static bool is_prefix(uint8_t b)
+{
+	return b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || (b >= 0x40 && b <= 0x4f) ||
+	       (b >= 0x64 && b <= 0x67) || b == 0xf0 || b == 0xf2 || b == 0xf3;
+}
+
+// SSE, MMX and x87: escapes, and the 0F map but for what works on the general registers.
+static bool may_use_fpu(const struct hv_message *msg)
 {
 	const struct hv_x64_memory_intercept_message *m = &msg->u.memory;
+	unsigned i = 0, n = m->instruction_byte_count;
+	uint8_t o;
 
 	if (msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT)
 		return false;
-	if (!m->instruction_byte_count)
-		return true;
-	for (unsigned i = 0; i + 1 < m->instruction_byte_count && i < 15; i++)
-		if (m->instruction_bytes[i] == 0x0f) {
-			uint8_t o = m->instruction_bytes[i + 1];
-
-			return o < 0x40 || (o >= 0x50 && o < 0x80) || o >= 0xd0 || o == 0xae;
-		}
-	return false;
+	while (i < n && i < 15 && is_prefix(m->instruction_bytes[i]))
+		i++;
+	if (i + 1 >= n || i + 1 >= 15)
+		return true; // not told
+	o = m->instruction_bytes[i];
+	if (o != 0x0f)
+		return (o >= 0xd8 && o <= 0xdf) || o == 0x9b;
+	o = m->instruction_bytes[i + 1];
+	return o < 0x40 || (o >= 0x50 && o < 0x80) || o == 0xae || o == 0xc2 ||
+	       (o >= 0xc4 && o <= 0xc6) || o >= 0xd0;
 }
 
 static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s,
@@ -197,16 +216,16 @@ static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_st
 	} else {
 		r = load_by_hypercall(v, s, e);
 	}
-	if (r == 0 && may_use_xmm(msg))
-		r = load_xmm(v, s, e);
+	if (r == 0 && may_use_fpu(msg))
+		r = load_fpu(v, s, e);
 	return r;
 }
 
-static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct x86_state *s,
+static int store(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s,
 		 struct err *e)
 {
 	struct hv_vp_register_page *p = v->regs;
-	struct hv_register_assoc a[34];
+	struct hv_register_assoc a[18 + FPU_REGS];
 	unsigned n = 0;
 
 	memset(a, 0, sizeof(a));
@@ -226,11 +245,10 @@ static int store(struct mshv_vcpu *v, const struct hv_message *msg, const struct
 		a[n].name = HV_X64_REGISTER_RFLAGS;
 		a[n++].value.reg64 = s->rflags;
 	}
-	if (may_use_xmm(msg))
-		for (unsigned i = 0; i < 16; i++) {
-			a[n].name = HV_X64_REGISTER_XMM0 + i;
-			memcpy(&a[n++].value, s->fxsave + 160 + 16 * i, 16);
-		}
+	for (unsigned i = 0; may_use_fpu(msg) && i < FPU_REGS; i++) {
+		a[n].name = HV_X64_REGISTER_XMM0 + i;
+		memcpy(&a[n++].value, fpu_register(s, i), 16);
+	}
 	return n ? mshv_set_registers(v, a, n, e) : 0;
 }
 

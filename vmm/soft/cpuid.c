@@ -17,8 +17,8 @@ static const struct leaf {
 	{ 0x4, 1, { 0x00000122, 0x01c0003f, 63, 1 } },
 	{ 0x4, 2, { 0x00000143, 0x01c0003f, 511, 1 } },
 	{ 0x6, ~0u, { 0x00000004, 0, 0, 0 } }, // ARAT
-	// 7.0: FSGSBASE SMEP ERMS RDSEED; UMIP RDPID; FSRM ARCH_CAPABILITIES
-	{ 0x7, 0, { 1, 0x00040281, 0x00400004, 0x20000010 } },
+	// 7.0: FSGSBASE SMEP ERMS RDSEED SMAP; UMIP RDPID; FSRM ARCH_CAPABILITIES
+	{ 0x7, 0, { 1, 0x00140281, 0x00400004, 0x20000010 } },
 	{ 0x7, 1, { 0x00000c00, 0, 0, 0 } }, // fast zero-length MOVSB, short STOSB
 	{ 0xb, 0, { 0, 1, 0x0100, 0 } },
 	{ 0xb, 1, { 0, 1, 0x0201, 0 } },

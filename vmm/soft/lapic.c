@@ -41,16 +41,39 @@ enum {
 	TIMER_DEADLINE = 2
 };
 
+static void timer_set_locked(struct soft_lapic *l);
+
+static void reset_locked(struct soft_lapic *l)
+{
+	l->ldr = l->esr = l->esr_written = l->icr_low = l->icr_high = l->divide = l->initial = 0;
+	memset(l->irr, 0, sizeof(l->irr));
+	memset(l->isr, 0, sizeof(l->isr));
+	memset(l->tmr, 0, sizeof(l->tmr));
+	l->tpr = 0;
+	l->deadline = 0;
+	l->dfr = 0xffffffff;
+	l->svr = 0xff;
+	for (unsigned i = 0; i < 7; i++)
+		l->lvt[i] = LVT_MASKED;
+	l->nmi = false;
+	atomic_store(&l->pending, false);
+}
+
+void soft_lapic_reset(struct soft_lapic *l)
+{
+	pthread_mutex_lock(&l->lock);
+	reset_locked(l);
+	timer_set_locked(l);
+	pthread_mutex_unlock(&l->lock);
+}
+
 int soft_lapic_init(struct soft_lapic *l, struct soft_vp *vp, uint32_t id)
 {
 	memset(l, 0, sizeof(*l));
 	(void)pthread_mutex_init(&l->lock, NULL); // cannot fail with default attributes
 	l->vp = vp;
 	l->id = id;
-	l->dfr = 0xffffffff;
-	l->svr = 0xff;
-	for (unsigned i = 0; i < 7; i++)
-		l->lvt[i] = LVT_MASKED;
+	reset_locked(l);
 	l->base = SOFT_APIC_GPA | APIC_ENABLED | (id == 0 ? 1 << 8 : 0);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	return l->timer_fd < 0 ? -errno : 0;
@@ -100,7 +123,7 @@ void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
 	pthread_mutex_lock(&l->lock);
 	if (vector < 16) {
 		l->esr_written |= 1 << 6; // received illegal vector
-	} else {
+	} else if (l->svr & 0x100) {      // disabled by software, it takes none (SDM 11.4.7.2)
 		l->irr[vector >> 5] |= 1u << (vector & 31);
 		if (level)
 			l->tmr[vector >> 5] |= 1u << (vector & 31);
@@ -142,8 +165,7 @@ static void eoi_locked(struct soft_lapic *l)
 		return;
 	l->isr[v >> 5] &= ~(1u << (v & 31));
 	if (l->tmr[v >> 5] >> (v & 31) & 1) {
-		l->vp->eoi_vector = (uint8_t)v;
-		atomic_store(&l->vp->eoi_pending, true);
+		atomic_fetch_or(&l->vp->eoi[v >> 5], 1u << (v & 31));
 		soft_vp_wake(l->vp);
 	}
 	atomic_store(&l->pending, false);

@@ -74,6 +74,14 @@ int soft_watch(struct soft_partition *p, int fd, uint64_t key)
 	return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
+// A device is about to interrupt: it may have written code to memory.
+void soft_device_wrote(struct soft_partition *p)
+{
+	for (unsigned i = 0; i < SOFT_VPS; i++)
+		if (p->vps[i])
+			x86_notify_write(p->vps[i]->cpu);
+}
+
 static void irqfd_fire(struct soft_partition *p, unsigned slot)
 {
 	struct soft_route route = { 0 };
@@ -83,9 +91,10 @@ static void irqfd_fire(struct soft_partition *p, unsigned slot)
 	if (p->irqfds[slot].used && read(p->irqfds[slot].fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
 		route = p->routes[p->irqfds[slot].gsi];
 	pthread_mutex_unlock(&p->irq_lock);
-	if (route.valid)
-		(void)soft_msi(p, route.address,
-			       route.data); // nobody to deliver to: lost, as on a bus
+	if (!route.valid)
+		return;
+	soft_device_wrote(p);
+	(void)soft_msi(p, route.address, route.data); // nobody to deliver to: lost, as on a bus
 }
 
 static void *partition_thread(void *arg)
@@ -128,6 +137,9 @@ static void partition_free(struct soft_partition *p)
 			close_fd(p->irqfds[i].fd);
 			close_fd(p->irqfds[i].resample);
 		}
+	for (unsigned i = 0; i < p->n_regions; i++)
+		free(p->regions[i].pages);
+	soft_stop_done(&p->stop);
 	close_fd(p->epoll_fd);
 	close_fd(p->stop_fd);
 	close_fd(p->fd);
@@ -145,6 +157,7 @@ int soft_partition_new(uint64_t flags, struct soft_partition **ret)
 	(void)pthread_mutex_init(&p->lock, NULL); // none of these fails with default attributes
 	(void)pthread_mutex_init(&p->mem_lock, NULL);
 	(void)pthread_mutex_init(&p->irq_lock, NULL);
+	soft_stop_init(&p->stop);
 	p->flags = flags;
 	p->refs = 1;
 	p->fd = memfd_create("mshv-partition", MFD_CLOEXEC);
@@ -202,15 +215,12 @@ void *soft_ram(struct soft_partition *p, uint64_t gpa, uint64_t len, bool *writa
 	return hva;
 }
 
-static void flush_vps(struct soft_partition *p)
+// Marks for the pages of a region, once there is more than one VP to mark them.
+static int pages_new(struct soft_region *r)
 {
-	// A running VP sees a change of its memory when it next leaves the processor; until then it keeps what it has, as it
-	// may on hardware before the shootdown.
-	for (unsigned i = 0; i < SOFT_VPS; i++)
-		if (p->vps[i] && pthread_mutex_trylock(&p->vps[i]->lock) == 0) {
-			x86_flush_tlb(p->vps[i]->cpu);
-			pthread_mutex_unlock(&p->vps[i]->lock);
-		}
+	if (!r->pages)
+		r->pages = calloc(r->size >> 12, sizeof(*r->pages));
+	return r->pages ? 0 : -ENOMEM;
 }
 
 static bool mapped(uint64_t addr, uint64_t size)
@@ -232,6 +242,7 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 	    a->flags >> MSHV_SET_MEM_BIT_COUNT || memcmp(a->rsvd, zero, sizeof(zero)) ||
 	    gpa >> 12 != a->guest_pfn || gpa + a->size < gpa)
 		return -EINVAL;
+	soft_stop_begin(p, false); // what goes is used by nobody when this returns
 	pthread_mutex_lock(&p->mem_lock);
 	if (a->flags >> MSHV_SET_MEM_BIT_UNMAP & 1) {
 		r = -ENOENT;
@@ -243,6 +254,7 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 			r = -EINVAL;
 			if (m->gpa == gpa && m->size == a->size &&
 			    (uint64_t)(uintptr_t)m->hva == a->userspace_addr) {
+				free(m->pages);
 				*m = p->regions[--p->n_regions];
 				r = 0;
 			}
@@ -257,19 +269,26 @@ static long set_guest_memory(struct soft_partition *p, const struct mshv_user_me
 			r = -EINVAL;
 		if (r == 0 && p->n_regions == SOFT_REGIONS)
 			r = -ENOMEM;
-		if (r == 0)
-			p->regions[p->n_regions++] = (struct soft_region){
+		if (r == 0) {
+			struct soft_region *m = &p->regions[p->n_regions];
+
+			*m = (struct soft_region){
 				.gpa = gpa,
 				.size = a->size,
 				.hva = (uint8_t *)(uintptr_t)a->userspace_addr,
 				.writable = a->flags >> MSHV_SET_MEM_BIT_WRITABLE & 1,
 			};
+			r = p->n_vps > 1 ? pages_new(m) : 0;
+			p->n_regions += r == 0;
+		}
 	}
 	pthread_mutex_unlock(&p->mem_lock);
-	if (r == 0) {
+	for (unsigned i = 0; r == 0 && i < SOFT_VPS; i++)
+		if (p->vps[i])
+			x86_flush_tlb(p->vps[i]->cpu);
+	if (r == 0)
 		atomic_fetch_add(&p->regions_changed, 1);
-		flush_vps(p);
-	}
+	soft_stop_end(p, false);
 	return r;
 }
 
@@ -387,8 +406,14 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 			vp->lapic.nmi = true;
 			soft_vp_wake(vp);
 			break;
+		case HV_X64_INTERRUPT_TYPE_INIT:
+			soft_vp_init(vp);
+			break;
+		case HV_X64_INTERRUPT_TYPE_SIPI:
+			soft_vp_sipi(vp, vector);
+			break;
 		default:
-			break; // INIT and SIPI: application processors do not start yet; the VMM refuses to make any
+			break; // SMI: there is no such mode
 		}
 		if (type == HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY)
 			break;
@@ -516,6 +541,25 @@ static long irqfd(struct soft_partition *p, const struct mshv_user_irqfd *a)
 	return a->flags >> MSHV_IRQFD_BIT_DEASSIGN & 1 ? irqfd_remove(p, a) : irqfd_add(p, a);
 }
 
+// Before a second VP comes: memory is shared from now on.
+static int share_memory(struct soft_partition *p)
+{
+	int r = 0;
+
+	soft_stop_begin(p, false);
+	pthread_mutex_lock(&p->mem_lock);
+	for (unsigned i = 0; i < p->n_regions && r == 0; i++)
+		r = pages_new(&p->regions[i]);
+	pthread_mutex_unlock(&p->mem_lock);
+	for (unsigned i = 0; i < SOFT_VPS && r == 0; i++)
+		if (p->vps[i])
+			x86_share(p->vps[i]->cpu, i);
+	if (r == 0)
+		atomic_fetch_add(&p->regions_changed, 1);
+	soft_stop_end(p, false);
+	return r;
+}
+
 static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 {
 	struct soft_vp *vp;
@@ -525,9 +569,12 @@ static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 		return -EINVAL;
 	if (p->vps[a->vp_index])
 		return -EEXIST;
-	r = soft_vp_new(p, a->vp_index, &vp);
+	r = p->n_vps == 1 ? share_memory(p) : 0;
+	r = r < 0 ? r : soft_vp_new(p, a->vp_index, &vp);
 	if (r < 0)
 		return r;
+	if (p->n_vps)
+		x86_share(vp->cpu, a->vp_index);
 	r = soft_handle_add_vp(vp->fd, vp);
 	if (r == 0) {
 		p->vps[a->vp_index] = vp;

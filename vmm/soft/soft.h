@@ -44,13 +44,14 @@ struct soft_lapic {
 	int64_t timer_start_ns; // when the count was set
 	int timer_fd;           // owned
 	_Atomic bool pending;   // something may be deliverable
-	bool nmi;
+	_Atomic bool nmi;
 	struct soft_vp *vp;
 };
 enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR };
 
 int soft_lapic_init(struct soft_lapic *l, struct soft_vp *vp, uint32_t id);
 void soft_lapic_done(struct soft_lapic *l);
+void soft_lapic_reset(struct soft_lapic *l); // by INIT: the id and the base stay
 // Register by index (offset / 16 of the xAPIC page, MSR - 0x800). 0, or 1 = #GP (x2APIC rules).
 int soft_lapic_read(struct soft_lapic *l, unsigned reg, bool x2, uint64_t *v);
 int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v);
@@ -66,11 +67,29 @@ void soft_lapic_set(struct soft_lapic *l, const struct hv_local_interrupt_contro
 uint64_t soft_lapic_tpr(struct soft_lapic *l);
 void soft_lapic_set_tpr(struct soft_lapic *l, uint64_t v);
 
+// ---- stop.c
+struct soft_stop {
+	pthread_mutex_t lock; // guards running
+	pthread_cond_t changed;
+	unsigned running; // VPs that execute guest code
+	_Atomic bool stopping;
+};
+void soft_stop_init(struct soft_stop *s);
+void soft_stop_done(struct soft_stop *s);
+// A VP starts and ends executing; between them it calls pause at its attention.
+void soft_stop_enter(struct soft_stop *s);
+void soft_stop_leave(struct soft_stop *s);
+void soft_stop_pause(struct soft_stop *s);
+// Between these no VP executes. from_vp: the caller is one that is between enter and leave.
+void soft_stop_begin(struct soft_partition *p, bool from_vp);
+void soft_stop_end(struct soft_partition *p, bool from_vp);
+
 // ---- vp.c
 struct soft_region {
 	uint64_t gpa, size;
 	uint8_t *hva;
 	bool writable;
+	struct x86_page *pages; // owned by the partition's copy; NULL while there is one VP
 };
 struct soft_cpuid_override {
 	uint32_t vp, eax, ecx;
@@ -89,8 +108,10 @@ struct soft_vp {
 	struct soft_lapic lapic;
 	int wake_fd; // owned eventfd
 	_Atomic bool waiting, kicked, suspended;
-	_Atomic bool eoi_pending;
-	uint8_t eoi_vector;
+	_Atomic bool init;            // INIT arrived
+	_Atomic uint32_t sipi;        // 0x100 | vector of a SIPI that arrived
+	_Atomic bool wait_sipi, dead; // dead: halted with interrupts off
+	_Atomic uint32_t eoi[8];      // level interrupts that ended and are not told yet
 	uint64_t vp_assist, os_id;
 	uint64_t crash[5], crash_ctl;
 	_Atomic uint64_t doorbells, interrupts;
@@ -103,6 +124,9 @@ struct soft_vp {
 int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret);
 void soft_vp_free(struct soft_vp *vp);
 int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
+// INIT and SIPI from an APIC: any thread.
+void soft_vp_init(struct soft_vp *vp);
+void soft_vp_sipi(struct soft_vp *vp, uint8_t vector);
 void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread, async-signal-safe
 int soft_vp_get_register(struct soft_vp *vp, uint32_t name,
 			 union hv_register_value *v); // HV_STATUS
@@ -141,6 +165,7 @@ struct soft_partition {
 	uint64_t flags, synth_features, msr_action;
 	struct soft_vp *vps[SOFT_VPS];
 	unsigned n_vps;
+	struct soft_stop stop;
 
 	pthread_mutex_t mem_lock; // guards regions and doorbells
 	struct soft_region regions[SOFT_REGIONS];
@@ -178,6 +203,7 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 		   uint8_t vector, bool level);
 // A level interrupt ended: resamplers of its routes are told. True if there was one.
 bool soft_resample(struct soft_partition *p, uint8_t vector);
+void soft_device_wrote(struct soft_partition *p);
 int soft_watch(struct soft_partition *p, int fd, uint64_t key); // in the partition's thread
 uint64_t soft_guest_tsc(const struct soft_partition *p);
 uint64_t soft_reference_time(const struct soft_partition *p); // 100 ns

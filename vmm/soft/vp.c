@@ -67,6 +67,49 @@ static void *env_ram(void *arg, uint64_t gpa, bool *writable)
 	return NULL;
 }
 
+static struct x86_page *env_page(void *arg, uint64_t gpa)
+{
+	struct soft_vp *vp = arg;
+
+	if (vp->regions_seen != atomic_load_explicit(&vp->p->regions_changed, memory_order_acquire))
+		regions_refresh(vp);
+	for (unsigned i = 0; i < vp->n_regions; i++) {
+		const struct soft_region *r = &vp->regions[i];
+
+		if (r->pages && gpa >= r->gpa && gpa - r->gpa < r->size)
+			return r->pages + ((gpa - r->gpa) >> 12);
+	}
+	return NULL;
+}
+
+static void env_exclusive(void *arg, bool begin)
+{
+	struct soft_vp *vp = arg;
+
+	if (begin)
+		soft_stop_begin(vp->p, true);
+	else
+		soft_stop_end(vp->p, true);
+}
+
+static void env_drop_writes(void *arg, const void *host_page)
+{
+	struct soft_vp *vp = arg;
+
+	for (unsigned i = 0; i < SOFT_VPS; i++)
+		if (vp->p->vps[i] && vp->p->vps[i] != vp)
+			x86_drop_writes(vp->p->vps[i]->cpu, host_page);
+}
+
+static void env_code_changed(void *arg, uint64_t gpa)
+{
+	struct soft_vp *vp = arg;
+
+	for (unsigned i = 0; i < SOFT_VPS; i++)
+		if (vp->p->vps[i] && vp->p->vps[i] != vp)
+			x86_code_changed(vp->p->vps[i]->cpu, gpa);
+}
+
 static bool apic_page(const struct soft_vp *vp, uint64_t gpa)
 {
 	return (vp->lapic.base & 3 << 10) == 1 << 11 &&
@@ -140,20 +183,51 @@ static int env_vmcall(void *arg, struct x86_cpu *cpu)
 	return 0;
 }
 
+// Level interrupts that have ended: those with a resampler are told there. True if the VMM is to be told of one.
+static bool eoi_waiting(struct soft_vp *vp)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		uint32_t bits = atomic_load(&vp->eoi[i]);
+
+		while (bits) {
+			unsigned v = i * 32 + (unsigned)__builtin_ctz(bits);
+
+			if (!soft_resample(vp->p, (uint8_t)v))
+				return true;
+			atomic_fetch_and(&vp->eoi[i], ~(1u << (v & 31)));
+			bits &= bits - 1;
+		}
+	}
+	return false;
+}
+
+// One of them, for its message; -1: none.
+static int eoi_take(struct soft_vp *vp)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		uint32_t bits = atomic_load(&vp->eoi[i]);
+
+		if (bits) {
+			atomic_fetch_and(&vp->eoi[i], ~(bits & -bits));
+			return (int)(i * 32) + __builtin_ctz(bits);
+		}
+	}
+	return -1;
+}
+
 static int env_attention(void *arg)
 {
 	struct soft_vp *vp = arg;
 
-	if (vp->lapic.nmi && !x86_event_pending(vp->cpu)) {
+	if (vp->lapic.nmi && !x86_event_pending(vp->cpu) && !x86_nmi_masked(vp->cpu)) {
 		struct x86_event ev = { .vector = 2, .is_nmi = true };
 
 		vp->lapic.nmi = false;
 		x86_inject(vp->cpu, &ev);
 	}
-	if (atomic_load(&vp->eoi_pending) && soft_resample(vp->p, vp->eoi_vector))
-		atomic_store(&vp->eoi_pending, false);
-	return atomic_load(&vp->kicked) || atomic_load(&vp->suspended) ||
-	       atomic_load(&vp->eoi_pending);
+	soft_stop_pause(&vp->p->stop);
+	return atomic_load(&vp->kicked) || atomic_load(&vp->suspended) || eoi_waiting(vp) ||
+	       atomic_load(&vp->init);
 }
 
 static int env_interrupt(void *arg)
@@ -184,6 +258,10 @@ static const struct x86_env vp_env = {
 	.attention = env_attention,
 	.interrupt = env_interrupt,
 	.interrupt_waiting = env_interrupt_waiting,
+	.page = env_page,
+	.exclusive = env_exclusive,
+	.drop_writes = env_drop_writes,
+	.code_changed = env_code_changed,
 };
 
 // ---- life
@@ -218,6 +296,7 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret)
 		return r;
 	}
 	x86_set_tsc_offset(vp->cpu, (int64_t)(0 - p->tsc_zero));
+	vp->wait_sipi = index != 0 && (p->flags >> MSHV_PT_BIT_LAPIC & 1);
 	*ret = vp;
 	return 0;
 }
@@ -352,19 +431,82 @@ static void io_message(struct soft_vp *vp, struct hv_message *m, const struct x8
 	seg_out(&m->u.io.es_segment, &s->seg[X86_ES]);
 }
 
+// Halted with interrupts off, every one of them: nothing in this partition can go on.
+static bool all_dead(struct soft_partition *p)
+{
+	for (unsigned i = 0; i < SOFT_VPS; i++)
+		if (p->vps[i] && !atomic_load(&p->vps[i]->dead) &&
+		    !atomic_load(&p->vps[i]->wait_sipi))
+			return false;
+	return true;
+}
+
+// Something has come for a halted processor.
+static bool woken(struct soft_vp *vp)
+{
+	return (!vp->dead && soft_lapic_waiting(&vp->lapic)) ||
+	       (vp->lapic.nmi && !x86_nmi_masked(vp->cpu)) || eoi_waiting(vp);
+}
+
+static bool wake_up(struct soft_vp *vp)
+{
+	if (atomic_load(&vp->kicked) || atomic_load(&vp->suspended) || atomic_load(&vp->init) ||
+	    atomic_load(&vp->sipi))
+		return true;
+	return !vp->wait_sipi && woken(vp);
+}
+
 // Sleeps until an interrupt may be taken, a kick, or a signal.
 static void halt_wait(struct soft_vp *vp)
 {
 	struct pollfd pfd = { .fd = vp->wake_fd, .events = POLLIN };
 	uint64_t n;
 
+	soft_stop_leave(&vp->p->stop);
 	atomic_store(&vp->waiting, true);
-	while (!soft_lapic_waiting(&vp->lapic) && !vp->lapic.nmi && !atomic_load(&vp->kicked) &&
-	       !atomic_load(&vp->eoi_pending)) {
+	while (!wake_up(vp)) {
 		if (poll(&pfd, 1, -1) > 0)
 			(void)read(vp->wake_fd, &n, sizeof(n)); // only to empty it
 	}
 	atomic_store(&vp->waiting, false);
+	soft_stop_enter(&vp->p->stop);
+}
+
+// INIT and SIPI as far as they have come. False: leave, kicked.
+static bool start_up(struct soft_vp *vp)
+{
+	for (;;) {
+		uint32_t sipi;
+
+		if (atomic_exchange(&vp->init, false)) {
+			x86_init(vp->cpu);
+			soft_lapic_reset(&vp->lapic);
+			vp->wait_sipi = vp->index != 0; // the first starts at the reset vector
+		}
+		sipi = atomic_exchange(&vp->sipi, 0);
+		if (sipi && vp->wait_sipi) {
+			x86_sipi(vp->cpu, (uint8_t)sipi);
+			vp->wait_sipi = false;
+		}
+		if (!vp->wait_sipi)
+			return true;
+		if (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))
+			return false;
+		halt_wait(vp);
+	}
+}
+
+void soft_vp_init(struct soft_vp *vp)
+{
+	atomic_store(&vp->sipi, 0);
+	atomic_store(&vp->init, true);
+	soft_vp_wake(vp);
+}
+
+void soft_vp_sipi(struct soft_vp *vp, uint8_t vector)
+{
+	atomic_store(&vp->sipi, 0x100 | vector);
+	soft_vp_wake(vp);
 }
 
 // False: run on. True: *m or -EINTR is the result.
@@ -374,15 +516,25 @@ static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv
 	struct x86_state s;
 
 	*ret = 0;
-	if (ex->reason == X86_EXIT_HLT && (x86_rflags(vp->cpu) & 1 << 9)) {
-		halt_wait(vp);
-		return false; // attention is looked at first thing
+	if (ex->reason == X86_EXIT_HLT) {
+		// With interrupts off only another VP's NMI or INIT ends it; when all are so, the VMM is told.
+		atomic_store(&vp->dead, !(x86_rflags(vp->cpu) & 1 << 9));
+		if (!vp->dead || !all_dead(vp->p)) {
+			halt_wait(vp);
+			if (!woken(vp))
+				x86_halt(
+					vp->cpu); // only kicked: it goes on sleeping at the next run
+			atomic_store(&vp->dead, false);
+			return false; // attention is looked at first thing
+		}
 	}
 	if (ex->reason == X86_EXIT_ATTENTION &&
 	    (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))) {
 		*ret = -EINTR;
 		return true;
 	}
+	if (ex->reason == X86_EXIT_ATTENTION && !eoi_waiting(vp))
+		return false; // INIT, or what has gone again
 	x86_get_state(vp->cpu, &s);
 	regs_out(vp, &s);
 	switch (ex->reason) {
@@ -400,8 +552,7 @@ static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv
 		m->header.message_type = HVMSG_X64_APIC_EOI;
 		m->header.payload_size = sizeof(m->u.eoi);
 		m->u.eoi.vp_index = vp->index;
-		m->u.eoi.interrupt_vector = vp->eoi_vector;
-		atomic_store(&vp->eoi_pending, false);
+		m->u.eoi.interrupt_vector = (uint32_t)eoi_take(vp);
 		break;
 	case X86_EXIT_TRIPLE_FAULT:
 		intercept_header(vp, m, HVMSG_UNRECOVERABLE_EXCEPTION, sizeof(m->u.intercept), &s,
@@ -423,13 +574,20 @@ int soft_vp_run(struct soft_vp *vp, struct hv_message *msg)
 
 	regs_in(vp);
 	running = vp;
+	soft_stop_enter(&vp->p->stop);
+	x86_notify_write(vp->cpu); // the VMM may have written anywhere while this VP was out
 	for (;;) {
 		struct x86_exit ex;
 
+		if (!start_up(vp)) {
+			r = -EINTR;
+			break;
+		}
 		x86_run(vp->cpu, &ex);
 		if (handle_exit(vp, &ex, vp->message, &r))
 			break;
 	}
+	soft_stop_leave(&vp->p->stop);
 	running = NULL;
 	if (r == 0)
 		memcpy(msg, vp->message, sizeof(*msg));

@@ -91,14 +91,14 @@
 	}                                                                                          \
 	OPH(name##bits##_lmr)                                                                      \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		lock_##name##bits(cpu, p, (uint##bits##_t)REG##bits(op->reg));                     \
 		RMW_END(bits)                                                                      \
 		NEXT;                                                                              \
 	}                                                                                          \
 	OPH(name##bits##_lmi)                                                                      \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		lock_##name##bits(cpu, p, IMM(bits));                                              \
 		RMW_END(bits)                                                                      \
 		NEXT;                                                                              \
@@ -210,7 +210,7 @@ static x86_fn *const alu[9][4][FORM_COUNT] = {
 	}                                                                                          \
 	OPH(name##bits##_lm)                                                                       \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		lock_##name##bits(cpu, p);                                                         \
 		RMW_END(bits)                                                                      \
 		NEXT;                                                                              \
@@ -236,7 +236,7 @@ UN4(neg, "neg", "")
 	}                                                                                          \
 	OPH(not##bits##_lm)                                                                        \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		__asm__ volatile("lock not" SFX##bits " %0" : "+m"(*p) : : "memory");              \
 		RMW_END(bits)                                                                      \
 		NEXT;                                                                              \
@@ -426,7 +426,7 @@ static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm }, { imul32_rr, im
 	}                                                                                          \
 	OPH(xadd##bits##_m)                                                                        \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		uint##bits##_t s = (uint##bits##_t)REG##bits(op->reg);                             \
 		uint16_t cc;                                                                       \
 		__asm__ volatile("lock xadd" SFX##bits " %[s], %[m]\n\t" FLAGS_OUT                 \
@@ -450,7 +450,7 @@ static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm }, { imul32_rr, im
 	}                                                                                          \
 	OPH(cmpxchg##bits##_m)                                                                     \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		uint##bits##_t a = (uint##bits##_t)cpu->gpr[X86_RAX], expect = a;                  \
 		__asm__ volatile("lock cmpxchg" SFX##bits " %[s], %[m]"                            \
 				 : "+a"(a), [m] "+m"(*p)                                           \
@@ -471,7 +471,7 @@ static x86_fn *const imul_fn[3][2] = { { imul16_rr, imul16_rm }, { imul32_rr, im
 	}                                                                                          \
 	OPH(xchg##bits##_m)                                                                        \
 	{                                                                                          \
-		RMW_BEGIN(bits)                                                                    \
+		RMW_LOCKED(bits)                                                                   \
 		uint##bits##_t s = (uint##bits##_t)REG##bits(op->reg);                             \
 		__asm__ volatile("xchg" SFX##bits " %[s], %[m]" : [s] "+" CON##bits(s), [m] "+m"(*p) : : "memory"); \
 		RMW_END(bits)                                                                      \
@@ -484,7 +484,7 @@ static x86_fn *const xadd[4][2] = XROW(xadd), *const cmpxchg[4][2] = XROW(cmpxch
 
 OPH(op_cmpxchg8b)
 {
-	RMW_BEGIN(64)
+	RMW_LOCKED(64)
 	uint64_t expect = (uint64_t)(uint32_t)R64(X86_RDX) << 32 | (uint32_t)R64(X86_RAX), was = expect;
 	uint64_t with = (uint64_t)(uint32_t)R64(X86_RCX) << 32 | (uint32_t)R64(X86_RBX);
 
@@ -517,6 +517,7 @@ OPH(op_cmpxchg16b)
 	} else {
 		uint64_t with[2] = { R64(X86_RBX), R64(X86_RCX) };
 
+		x86_exclusive(cpu, op);
 		x86_read(cpu, op, va, old, 16);
 		ok = old[0] == lo && old[1] == hi;
 		lo = old[0];
@@ -528,7 +529,7 @@ OPH(op_cmpxchg16b)
 		R64(X86_RAX) = lo;
 		R64(X86_RDX) = hi;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- binding
@@ -631,8 +632,8 @@ bool x86_bind_alu(struct x86_bind *b)
 		b->op->imm = in->imm;
 		b->op->aux2 = 1;
 		return !in->lock;
-	case 0x80: case 0x81: case 0x83:
-		return alu_bind(b, in->modrm >> 3 & 7, o == 0x80, mem ? MI : RI);
+	case 0x80: case 0x81: case 0x82: case 0x83: // 82 is 80 again, outside 64-bit mode
+		return alu_bind(b, in->modrm >> 3 & 7, bytes, mem ? MI : RI);
 	case 0x84: case 0x85: return alu_bind(b, ALU_TEST, bytes, mem ? MR : RR);
 	case 0x86: case 0x87:
 		if (in->lock && !mem)
@@ -661,7 +662,7 @@ bool x86_bind_alu(struct x86_bind *b)
 	case 0x48: case 0x49: case 0x4a: case 0x4b: case 0x4c: case 0x4d: case 0x4e: case 0x4f:
 		b->op->rm = o & 7; // INC, DEC outside 64-bit mode
 		b->op->fn = unary[o >> 3 & 1][size_index(false, in->opsize)][0];
-		return true;
+		return !in->lock;
 	default: return false;
 	}
 }

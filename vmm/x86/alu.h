@@ -9,19 +9,29 @@
 // Loads the guest's CF into the host's.
 #define CF_IN "btw $8, %w[in]\n\t"
 
-// Read-modify-write of a memory operand: p is the place, tmp stands in where there is none (device, page crossing).
-#define RMW_BEGIN(bits)                                                   \
-	uint64_t va = op_ea(cpu, op);                                     \
-	uint##bits##_t tmp = 0;                                           \
-	u##bits##u *p = rmw##bits(cpu, op, va);                           \
-	bool whole = p != NULL;                                           \
-	if (unlikely(!whole)) {                                           \
-		tmp = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8); \
-		p = (u##bits##u *)&tmp;                                   \
+// Read-modify-write of a memory operand: p is the place, cpu->scratch stands in where there is none
+// (device, page crossing).
+#define RMW_BEGIN(bits)                                            \
+	uint64_t va = op_ea(cpu, op);                              \
+	u##bits##u *p = rmw##bits(cpu, op, va);                    \
+	bool whole = p != NULL;                                    \
+	if (unlikely(!whole)) {                                    \
+		cpu->scratch = x86_ld_slow(cpu, op, va, bits / 8); \
+		p = (u##bits##u *)&cpu->scratch;                   \
+	}
+// The same for an atomic one.
+#define RMW_LOCKED(bits)                                           \
+	uint64_t va = op_ea(cpu, op);                              \
+	u##bits##u *p = rmw##bits(cpu, op, va);                    \
+	bool whole = p != NULL;                                    \
+	if (unlikely(!whole)) {                                    \
+		x86_exclusive(cpu, op);                            \
+		cpu->scratch = x86_ld_slow(cpu, op, va, bits / 8); \
+		p = (u##bits##u *)&cpu->scratch;                   \
 	}
 #define RMW_END(bits)         \
 	if (unlikely(!whole)) \
-		x86_st_slow(cpu, op, va, bits / 8, tmp);
+		x86_st_slow(cpu, op, va, bits / 8, *p);
 
 // Per size: suffix, register constraint, register access from op->reg and op->rm.
 #define REG8(r) R8(r)

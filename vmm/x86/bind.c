@@ -7,6 +7,8 @@ static bool bind_map0(struct x86_bind *b)
 	const struct x86_insn *in = b->insn;
 	uint8_t o = in->opcode;
 
+	if (in->mode != 64 && x86_bind_legacy(b))
+		return true;
 	switch (o) {
 	case 0x50 ... 0x5f:
 	case 0x63:
@@ -35,6 +37,8 @@ static bool bind_map0(struct x86_bind *b)
 	case 0xca:
 	case 0xcb:
 	case 0xcf:
+	case 0x9a:
+	case 0xea:
 	case 0xe0 ... 0xe3:
 	case 0xe8:
 	case 0xe9:
@@ -93,7 +97,8 @@ static bool bind_map1(struct x86_bind *b)
 	case 0x05 ... 0x09:
 	case 0x0d:
 	case 0x18 ... 0x23:
-	case 0x30 ... 0x32:
+	case 0x30 ... 0x33:
+	case 0x34 ... 0x35:
 	case 0xa2:
 	case 0xae:
 		return x86_bind_sys(b);
@@ -129,6 +134,9 @@ static bool bind_map1(struct x86_bind *b)
 	case 0xc0:
 	case 0xc1:
 		return x86_bind_alu(b);
+	case 0xb2:
+	case 0xb4 ... 0xb5:
+		return x86_bind_legacy(b);
 	case 0xc7:
 		return in->mod == 3 ? x86_bind_sys(b) : x86_bind_alu(b);
 	case 0x10 ... 0x17:

@@ -52,10 +52,22 @@ static x86_fn *const cmov[3][2][16] = {
 	{ COND_ROW(cmov, _64r), COND_ROW(cmov, _64m) },
 };
 
-// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC. Only CF is defined to change.
+// ---- bit tests. aux: 0 BT, 1 BTS, 2 BTR, 3 BTC; aux2: bit 0 immediate, bit 1 LOCK. Only CF is defined to change.
 static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 {
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
+}
+
+// Address of the operand, off bytes on: with a 32- or 16-bit address size the sum stays within that size.
+enum { BIT_IMM = 1, BIT_LOCK = 2, BIT_A32 = 4, BIT_A16 = 8 };
+static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op, int64_t off)
+{
+	uint64_t a;
+
+	if (likely(!(op->aux2 & (BIT_A32 | BIT_A16))))
+		return op_ea(cpu, op) + (uint64_t)off;
+	a = cpu->gpr[X86_REG_EA] + (uint64_t)off;
+	return (op->aux2 & BIT_A32 ? (uint32_t)a : (uint16_t)a) + cpu->sbase[op->seg];
 }
 
 // Instructions rather than builtins: guest operands need not be aligned.
@@ -73,7 +85,7 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_r)                                                                         \
 	{                                                                                          \
-		unsigned n = (unsigned)((op->aux2 ? op->imm : R64(op->reg)) & (bits - 1));         \
+		unsigned n = (unsigned)((op->aux2 & BIT_IMM ? op->imm : R64(op->reg)) & (bits - 1));   \
 		uint##bits##_t v = (uint##bits##_t)REG##bits(op->rm);                              \
 		bit_cc(cpu, v >> n & 1);                                                           \
 		if (op->aux)                                                                       \
@@ -82,9 +94,9 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	}                                                                                          \
 	OPH(bit##bits##_m)                                                                         \
 	{                                                                                          \
-		int##bits##_t at = (int##bits##_t)(op->aux2 ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
+		int##bits##_t at = (int##bits##_t)(op->aux2 & BIT_IMM ? (op->imm & (bits - 1)) : (uint##bits##_t)R64(op->reg)); \
 		unsigned n = (unsigned)at & (bits - 1);                                            \
-		uint64_t va = op_ea(cpu, op) + (uint64_t)((int64_t)at >> (bits == 64 ? 6 : bits == 32 ? 5 : 4)) * (bits / 8); \
+		uint64_t va = bit_ea(cpu, op, ((int64_t)at >> (bits == 64 ? 6 : bits == 32 ? 5 : 4)) * (bits / 8)); \
 		uint##bits##_t v;                                                                  \
 		u##bits##u *p;                                                                     \
 		if (!op->aux) {                                                                    \
@@ -99,6 +111,8 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 				LOCK_BIT("btc", bits);                                             \
 			v = (uint##bits##_t)((uint##bits##_t)was << n);                            \
 		} else {                                                                           \
+			if (op->aux2 & 2)                                                          \
+				x86_exclusive(cpu, op);                                            \
 			v = (uint##bits##_t)x86_ld_slow(cpu, op, va, bits / 8);                    \
 			x86_st_slow(cpu, op, va, bits / 8, bit_do##bits(v, n, op->aux));           \
 		}                                                                                  \
@@ -187,6 +201,7 @@ OPH(op_movbe_store)
 	NEXT;
 }
 
+OPH(op_bswap16) { R16(op->rm) = 0; NEXT; } // undefined: what processors do
 OPH(op_bswap32) { R64(op->rm) = __builtin_bswap32(R32(op->rm)); NEXT; }
 OPH(op_bswap64) { R64(op->rm) = __builtin_bswap64(R64(op->rm)); NEXT; }
 OPH(op_clc) { cpu->cc = (uint16_t)(cpu->cc & ~CC_CF); NEXT; }
@@ -205,7 +220,8 @@ static bool bind_bit(struct x86_bind *b, unsigned what, bool imm)
 	if (in->lock && (!mem || what == 0))
 		return false;
 	b->op->aux = (uint8_t)what;
-	b->op->aux2 = imm;
+	b->op->aux2 = (uint8_t)((imm ? BIT_IMM : 0) | (in->lock ? BIT_LOCK : 0) |
+				(in->addrsize == 4 ? BIT_A32 : in->addrsize == 2 ? BIT_A16 : 0));
 	b->op->imm = in->imm & 0xff;
 	b->op->fn = bit_fn[size_index(false, in->opsize) - 1][mem];
 	return true;
@@ -253,7 +269,7 @@ bool x86_bind_bits(struct x86_bind *b)
 	}
 	if (o >= 0xc8 && o <= 0xcf) {
 		b->op->rm = (uint8_t)((o & 7) | (in->rex & 1) << 3);
-		b->op->fn = in->opsize == 8 ? op_bswap64 : op_bswap32;
+		b->op->fn = in->opsize == 8 ? op_bswap64 : in->opsize == 4 ? op_bswap32 : op_bswap16;
 		return !in->lock;
 	}
 	switch (o) {

@@ -3,9 +3,9 @@
 //
 // A block never leaves its page, save for a last instruction that crosses the end; such a block is looked up each time
 // it is entered, and entered by no direct link. Stores by this processor to a page with code come through mmu.c's slow
-// path, which drops the page's blocks when a 128-byte line with code is hit. Stores by others (a disk's DMA) are not
-// seen: so whenever a page is entered by a new translation its lines are compared with a checksum. Memory that changes
-// its content while it stays mapped as code is not what any Linux does; reuse of a page brings a new translation.
+// path, which drops the page's blocks when a 128-byte line with code is hit. Other processors of the guest do the same and
+// tell (struct x86_page). Stores by anybody else (a disk's DMA) are not seen: so a page's lines are compared with a
+// checksum whenever it is entered by a new translation, or for the first time after x86_notify_write.
 #include "vmm/x86/cpu.h"
 
 #include <errno.h>
@@ -100,17 +100,21 @@ bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa)
 
 static uint32_t page_sum(const struct code_page *p, const uint8_t *host)
 {
-	uint64_t sum = 0;
+	uint64_t sum[4] = { 0 };
 
 	for (unsigned i = 0; i < 32; i++)
 		if (p->lines >> i & 1)
-			for (unsigned j = 0; j < 128; j += 8) {
-				uint64_t v = *(const u64u *)(const void *)(host + i * 128 + j);
+			for (unsigned j = 0; j < 128;
+			     j += 32) // four chains, which the host computes side by side
+				for (unsigned k = 0; k < 4; k++) {
+					uint64_t v = *(const u64u *)(const void *)(host + i * 128 +
+										   j + 8 * k);
 
-				sum = (sum ^ v) * 0x9e3779b97f4a7c15ull;
-				sum ^= sum >> 29;
-			}
-	return (uint32_t)(sum ^ sum >> 32);
+					sum[k] = (sum[k] ^ v) * 0x9e3779b97f4a7c15ull;
+					sum[k] ^= sum[k] >> 29;
+				}
+	sum[0] ^= sum[1] * 3 ^ sum[2] * 5 ^ sum[3] * 7;
+	return (uint32_t)(sum[0] ^ sum[0] >> 32);
 }
 
 // What is left of a dropped block: whoever still names it (a link, the jump cache) comes here and looks anew.
@@ -121,9 +125,18 @@ OPH(op_dead)
 	return NULL;
 }
 
+// The rest of a running block that has changed under itself: the next instruction is decoded anew.
+OPH(op_stale)
+{
+	cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);
+	cpu->rip = op_rip(cpu, op);
+	return NULL;
+}
+
 static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 {
 	struct x86_code *c = cpu->code;
+	struct x86_page *page = cpu_page(cpu, p->gpa);
 
 	for (struct x86_block *b = p->blocks; b; b = b->page_next) {
 		struct x86_block **at = &c->hash[block_hash(b->gpa, b->mode)];
@@ -133,20 +146,25 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		if (*at)
 			*at = b->hash_next;
 		b->ops[0].fn = op_dead;
+		for (unsigned i = 1; b == cpu->block && i < b->n_ops; i++)
+			b->ops[i].fn = op_stale;
 	}
 	p->blocks = NULL;
 	p->lines = 0;
 	cpu->link_from = NULL;
-	// The running block may be one of them: it is left at the next chance.
-	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
+	if (page)
+		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 }
 
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 {
 	struct code_page *p = page_find(cpu->code, gpa);
+	struct x86_page *page = cpu_page(cpu, gpa);
 	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
 		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 
+	if (page && (atomic_load(&page->code) & ~cpu->mark))
+		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
 	if (!p)
 		return;
 	for (unsigned i = first; i <= last && i < 32; i++)
@@ -162,6 +180,63 @@ void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host)
 
 	if (p && p->lines && p->sum != page_sum(p, host))
 		page_drop(cpu, p);
+}
+
+void x86_code_changed(struct x86_cpu *cpu, uint64_t gpa)
+{
+	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
+
+	pthread_mutex_lock(&cpu->changed_lock);
+	if (cpu->n_changed < ROOM)
+		cpu->changed[cpu->n_changed] = gpa;
+	if (cpu->n_changed <= ROOM)
+		cpu->n_changed++;
+	pthread_mutex_unlock(&cpu->changed_lock);
+	atomic_store(&cpu->notify, 1);
+	atomic_store(&cpu->attn, 1);
+}
+
+// Whatever of these pages is not what was decoded goes, and with it this processor's mark.
+void x86_code_take_changes(struct x86_cpu *cpu)
+{
+	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
+	uint64_t gpas[ROOM];
+	unsigned n;
+	bool w;
+
+	pthread_mutex_lock(&cpu->changed_lock);
+	n = cpu->n_changed;
+	cpu->n_changed = 0;
+	memcpy(gpas, cpu->changed, sizeof(gpas));
+	pthread_mutex_unlock(&cpu->changed_lock);
+	for (unsigned i = 0; i < n && i < ROOM; i++) {
+		struct code_page *p = page_find(cpu->code, gpas[i]);
+		struct x86_page *page = cpu_page(cpu, gpas[i]);
+		const uint8_t *host = cpu->env->ram(cpu->arg, gpas[i], &w);
+
+		if (p && p->lines && (!host || p->sum != page_sum(p, host)))
+			page_drop(cpu, p);
+		else if (page && (!p || !p->lines))
+			atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
+	}
+	if (n > ROOM)
+		x86_notify_write(cpu);
+}
+
+// Marks the page before anything is read of it to be decoded. Whoever may store there unseen is made to tell from now on.
+static void page_claim(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host_page)
+{
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (!page || (atomic_load(&page->code) & cpu->mark))
+		return;
+	atomic_fetch_or(&page->code, cpu->mark);
+	if (!(atomic_load(&page->written) & ~cpu->mark))
+		return;
+	cpu->env->exclusive(cpu->arg, true);
+	cpu->env->drop_writes(cpu->arg, host_page);
+	atomic_fetch_and(&page->written, cpu->mark);
+	cpu->env->exclusive(cpu->arg, false);
 }
 
 // The code page of gpa with the given byte range marked; NULL when the store is full.
@@ -186,7 +261,7 @@ static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned l
 	for (unsigned i = first; i <= last && i < 32; i++)
 		p->lines |= 1u << i;
 	if (!before)
-		x86_tlb_drop_writes(cpu, host_page);
+		x86_drop_writes(cpu, host_page);
 	if (p->lines != before)
 		p->sum = page_sum(p, host_page);
 	return p;
@@ -197,8 +272,8 @@ static struct code_page *page_mark(struct x86_cpu *cpu, uint64_t gpa, unsigned l
 // Translation of the page va for fetching; raises faults. *ret_host is the start of the page.
 static uint64_t fetch_page(struct x86_cpu *cpu, uint64_t va, const uint8_t **ret_host)
 {
-	uint64_t page = va & PAGE_MASK_, gpa;
-	struct x86_itlb_entry *t = &cpu->itlb[(va >> 12) & (ITLB_ENTRIES - 1)];
+	uint64_t page = (cpu->mode & MODE_LONG ? va : (uint32_t)va) & PAGE_MASK_, gpa;
+	struct x86_itlb_entry *t = &cpu->itlb[(page >> 12) & (ITLB_ENTRIES - 1)];
 	struct x86_exception x;
 	unsigned flags;
 	bool writable;
@@ -288,17 +363,29 @@ OPH(op_ea16)
 	NEXT;
 }
 
+// Outside 64-bit mode: the linear address, with the segment's checks. aux: address size; imm: bytes, and bit 16 = write
+OPH(op_linear)
+{
+	uint64_t off = cpu->gpr[op->base] + (cpu->gpr[op->index] << op->scale) +
+		       (uint64_t)(int64_t)op->disp;
+
+	off = op->aux == 2 ? (uint16_t)off : (uint32_t)off;
+	if (unlikely(!(cpu->flat >> (op->seg - 1) & 1)) && op->imm)
+		x86_seg_check(cpu, op, op->seg - 1u, off, (unsigned)op->imm & 0xffff,
+			      op->imm >> 16);
+	cpu->gpr[X86_REG_EA] = (uint32_t)(off + cpu->sbase[op->seg]);
+	NEXT;
+}
+
 OPH(op_moffs)
 {
 	cpu->gpr[X86_REG_EA] = op->imm;
 	NEXT;
 }
 
-static unsigned mode_bits(const struct x86_cpu *cpu, uint32_t mode)
+static unsigned mode_bits(uint32_t mode)
 {
-	if (mode & MODE_LONG)
-		return 64;
-	return cpu->seg[X86_CS].attributes >> 14 & 1 ? 32 : 16;
+	return mode & MODE_LONG ? 64 : mode & MODE_CS32 ? 32 : 16;
 }
 
 // Segment to add: in 64-bit mode only FS and GS; otherwise the override or the default of the base register.
@@ -309,6 +396,45 @@ static uint8_t seg_of(const struct x86_insn *in)
 	if (in->seg)
 		return in->seg;
 	return 1 + (in->base == X86_RSP || in->base == X86_RBP ? X86_SS : X86_DS);
+}
+
+// op[0] computes the address that op[1] uses.
+static void bind_address(const struct x86_insn *in, struct x86_op *op, bool moffs)
+{
+	bool lea = in->map == 0 && in->opcode == 0x8d, write;
+
+	op[0].fn = moffs ? op_moffs : in->addrsize == 4 ? op_ea32 : op_ea16;
+	op[0].imm = in->imm;
+	// POP to memory: an address with the stack pointer in it uses the value after the pop.
+	if (in->map == 0 && in->opcode == 0x8f && in->base == X86_RSP)
+		op[0].disp += in->opsize;
+	if (in->mode != 64 && !lea) {
+		op[0].fn = op_linear;
+		op[0].aux = in->addrsize;
+		if (moffs)
+			op[0].disp = (int32_t)in->imm;
+		op[0].imm = x86_insn_access(in, &write);
+		op[0].imm |= (uint64_t)write << 16;
+		op[1].seg = 0;
+	}
+	op[1].base = X86_REG_EA;
+	op[1].index = X86_REG_ZERO;
+	op[1].scale = 0;
+	op[1].disp = 0;
+}
+
+// Instructions whose only operand in memory is on the stack.
+static bool stack_only(const struct x86_insn *in)
+{
+	uint8_t o = in->opcode, sub = in->modrm >> 3 & 7;
+
+	if (in->map == 1)
+		return (o & 0xf6) == 0xa0;
+	if (in->map || (in->has_modrm && in->mod != 3))
+		return false;
+	return (o >= 0x50 && o <= 0x5f) || o == 0x68 || o == 0x6a || o == 0x8f || o == 0x9c ||
+	       o == 0x9d || o == 0xc2 || o == 0xc3 || o == 0xc8 || o == 0xc9 || o == 0xe8 ||
+	       (o == 0xff && (sub == 2 || sub == 6));
 }
 
 // Fills the operations of one instruction. Returns how many.
@@ -338,12 +464,7 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 				       in->len); // RIP-relative: from the block's start
 	b.op = op;
 	if (moffs || (in->has_modrm && in->mod != 3 && in->addrsize != 8)) {
-		op[0].fn = moffs ? op_moffs : in->addrsize == 4 ? op_ea32 : op_ea16;
-		op[0].imm = in->imm;
-		op[1].base = X86_REG_EA;
-		op[1].index = X86_REG_ZERO;
-		op[1].scale = 0;
-		op[1].disp = 0;
+		bind_address(in, op, moffs);
 		b.op = op + 1;
 		n = 2;
 	}
@@ -351,6 +472,10 @@ static unsigned bind(struct x86_cpu *cpu, const struct x86_insn *in, struct x86_
 		op->fn = x86_op_ud;
 		*ends = *no_fall = true;
 		return 1;
+	}
+	if (in->mode == 64 && stack_only(in)) {
+		b.op->base = X86_RSP; // says whose fault is a bad address
+		b.op->seg = 0;
 	}
 	*ends = b.ends;
 	*no_fall = b.no_fall;
@@ -370,7 +495,7 @@ static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint3
 						    : op_fall_far;
 		n_ops++;
 	}
-	(void)n_ops;
+	b->n_ops = (uint8_t)n_ops;
 }
 
 struct fetch {
@@ -394,9 +519,10 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 	r = x86_decode(f->host + at, room, bits, in);
 	if (r != 1 || !first)
 		return r;
-	memcpy(buf, f->host + at, room);
 	f->gpa2 = fetch_page(cpu, (f->va & PAGE_MASK_) + 4096, &f->host2);
-	memcpy(buf + room, f->host2, 15 - room);
+	page_claim(cpu, f->gpa2, f->host2);
+	guest_copy(buf, f->host + at, room);
+	guest_copy(buf + room, f->host2, 15 - room);
 	*crosses = true;
 	return x86_decode(buf, 15, bits, in);
 }
@@ -404,8 +530,7 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
-	unsigned bits = mode_bits(cpu, mode), off = 0, n = 1,
-		 max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
+	unsigned bits = mode_bits(mode), off = 0, n = 1, max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
 	size_t worst = sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op);
 	bool ends = false, no_fall = false, crosses = false;
 	struct x86_block *b;
@@ -470,11 +595,11 @@ static bool crossing_valid(struct x86_cpu *cpu, struct x86_block *b, uint64_t va
 	       x86_code_in_page(cpu, b->gpa2);
 }
 
-struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
+static struct x86_block *block_get(struct x86_cpu *cpu, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
 	const struct x86_op *from = cpu->link_from;
-	struct fetch f = { .va = cpu->rip };
+	struct fetch f = { .va = linear_rip(cpu, cpu->rip) };
 	struct x86_jump_entry *j;
 	struct x86_block *b;
 	uint64_t gpa;
@@ -489,6 +614,7 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 	if (!b) {
 		size_t used = c->used;
 
+		page_claim(cpu, f.gpa, f.host);
 		b = decode_block(cpu, &f, mode);
 		if (c->used < used)
 			from = NULL; // flushed meanwhile
@@ -498,7 +624,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 		return b;
 	if (from && cpu->block && (cpu->block->gpa & PAGE_MASK_) == (gpa & PAGE_MASK_))
 		((struct x86_op *)(uintptr_t)from)->link = b;
-	if (cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
+	// The jump cache goes by RIP, which is an address in 64-bit mode only.
+	if ((mode & MODE_LONG) && cpu->itlb[(f.va >> 12) & (ITLB_ENTRIES - 1)].key != ~0ull) {
 		unsigned code = code_seen_bit(f.va);
 
 		cpu->code_seen[code >> 6] |= 1ull << (code & 63);
@@ -510,12 +637,29 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
 	return b;
 }
 
+struct x86_block *x86_block_get(struct x86_cpu *cpu, uint32_t mode)
+{
+	uint32_t limit = cpu->seg[X86_CS].limit;
+	struct x86_block *b;
+
+	if (likely(mode & MODE_LONG))
+		return block_get(cpu, mode);
+	if (cpu->rip > limit)
+		x86_raise(cpu, NULL, EXC_GP, 0);
+	b = block_get(cpu, mode);
+	if (likely(cpu->rip + b->bytes - 1 <= limit))
+		return b;
+	b = block_get(cpu, mode | MODE_ONE); // the segment ends in the middle of the block
+	if (cpu->rip + b->bytes - 1 > limit)
+		x86_raise(cpu, NULL, EXC_GP, 0);
+	return b;
+}
+
 // One instruction from bytes given by the caller (x86_step); more are fetched if they do not suffice.
 struct x86_block *x86_block_from_bytes(struct x86_cpu *cpu)
 {
 	struct x86_block *b = cpu->code->scratch;
-	unsigned bits = mode_bits(cpu, cpu->mode),
-		 count = cpu->step_count > 15 ? 15 : cpu->step_count;
+	unsigned bits = mode_bits(cpu->mode), count = cpu->step_count > 15 ? 15 : cpu->step_count;
 	bool ends = false, no_fall = false;
 	uint8_t bytes[15];
 	struct x86_insn in;
@@ -527,7 +671,7 @@ struct x86_block *x86_block_from_bytes(struct x86_cpu *cpu)
 		r = x86_decode(bytes, count, bits, &in);
 		if (r != 1)
 			break;
-		x86_read(cpu, NULL, cpu->rip + count, bytes + count, 1);
+		x86_read(cpu, NULL, linear_rip(cpu, cpu->rip + count), bytes + count, 1);
 		count++;
 	}
 	*b = (struct x86_block){ .mode = cpu->mode | MODE_ONE, .insns = 1 };

@@ -110,23 +110,27 @@ OPH(call64_m)
 	uint64_t sp = cpu->gpr[X86_RSP] - 8, va = ld64(cpu, op, op_ea(cpu, op));
 
 	check_target(cpu, op, va);
+	sp_check(cpu, op, sp);
 	st64(cpu, op, sp, op_next_rip(cpu, op));
 	cpu->gpr[X86_RSP] = sp;
 	JUMP_TO(va);
 }
 
 // ---- outside 64-bit mode: 16- and 32-bit forms, by way of x86_run. aux: operand size.
-static uint64_t legacy_target(const struct x86_op *op, uint64_t va)
+static uint64_t legacy_target(struct x86_cpu *cpu, const struct x86_op *op, unsigned opsize, uint64_t va)
 {
-	return op->aux == 2 ? (uint16_t)va : (uint32_t)va;
+	va = opsize == 2 ? (uint16_t)va : (uint32_t)va;
+	if (unlikely(va > cpu->seg[X86_CS].limit))
+		GP0();
+	return va;
 }
 
 static void legacy_push(struct x86_cpu *cpu, const struct x86_op *op, uint64_t v)
 {
-	uint32_t sp = (uint32_t)cpu->gpr[X86_RSP] - op->aux;
+	uint64_t sp = cpu->gpr[X86_RSP] - op->aux;
 
-	x86_st_slow(cpu, op, sp + cpu->seg[X86_SS].base, op->aux, v);
-	cpu->gpr[X86_RSP] = sp;
+	x86_st_slow(cpu, op, sp_va(cpu, op, sp, op->aux, true), op->aux, v);
+	sp_set(cpu, sp);
 }
 
 // Condition code c (0..15) by number, for the forms that have no handler per condition.
@@ -138,26 +142,30 @@ static bool condition(uint16_t cc, unsigned c)
 	return t != (c & 1);
 }
 
+#define LEGACY_TARGET legacy_target(cpu, op, op->aux, op_next_rip(cpu, op) + op->imm)
 OPH(legacy_jcc)
 {
 	if (condition(cpu->cc, op->aux2))
-		LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm));
+		LEAVE_AT(LEGACY_TARGET);
 	NEXT;
 }
 
-OPH(legacy_jmp) { LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm)); }
+OPH(legacy_jmp) { LEAVE_AT(LEGACY_TARGET); }
 
 OPH(legacy_call)
 {
+	uint64_t va = LEGACY_TARGET;
+
 	legacy_push(cpu, op, op_next_rip(cpu, op));
-	LEAVE_AT(legacy_target(op, op_next_rip(cpu, op) + op->imm));
+	LEAVE_AT(va);
 }
 
 OPH(legacy_ret)
 {
-	uint64_t v = x86_ld_slow(cpu, op, (uint32_t)cpu->gpr[X86_RSP] + cpu->seg[X86_SS].base, op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 
-	cpu->gpr[X86_RSP] = (uint32_t)(cpu->gpr[X86_RSP] + op->aux + op->imm);
+	v = legacy_target(cpu, op, op->aux, v);
+	sp_set(cpu, sp + op->aux + op->imm);
 	LEAVE_AT(v);
 }
 
@@ -166,67 +174,63 @@ OPH(legacy_indirect)
 {
 	uint64_t v = op->aux2 & 1 ? x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux) : R64(op->rm);
 
+	v = legacy_target(cpu, op, op->aux, v);
 	if (op->aux2 & 2)
 		legacy_push(cpu, op, op_next_rip(cpu, op));
-	LEAVE_AT(legacy_target(op, v));
+	LEAVE_AT(v);
 }
 
-// ---- LOOP family. aux: address size; aux2: 0 LOOPNE, 1 LOOPE, 2 LOOP, 3 JRCXZ
+// ---- LOOP family. aux: address size; aux2: 0 LOOPNE, 1 LOOPE, 2 LOOP, 3 JRCXZ; rm: operand size
 OPH(loop)
 {
 	uint64_t mask = op->aux == 8 ? ~0ull : op->aux == 4 ? 0xffffffff : 0xffff, c = cpu->gpr[X86_RCX];
+	uint64_t to = op_next_rip(cpu, op) + op->imm;
 	bool t;
 
 	if (op->aux2 == 3) {
 		t = (c & mask) == 0;
 	} else {
 		c = (c - 1) & mask;
+		t = c && (op->aux2 == 2 || (op->aux2 == 1) == ((cpu->cc & CC_ZF) != 0));
+		if (t && !(cpu->mode & MODE_LONG))
+			to = legacy_target(cpu, op, op->rm, to); // may fault: before RCX changes
 		if (op->aux == 2)
 			R16(X86_RCX) = (uint16_t)c;
 		else
 			cpu->gpr[X86_RCX] = c;
-		t = c && (op->aux2 == 2 || (op->aux2 == 1) == ((cpu->cc & CC_ZF) != 0));
 	}
 	if (t)
-		LEAVE_AT(cpu->mode & MODE_LONG ? op_next_rip(cpu, op) + op->imm : (uint32_t)(op_next_rip(cpu, op) + op->imm));
+		LEAVE_AT(cpu->mode & MODE_LONG ? to : legacy_target(cpu, op, op->rm, to));
 	NEXT;
 }
 
 // ---- far transfers
 OPH(far_ret)
 {
-	struct x86_exception x;
-
-	if (x86_far_ret(cpu, op->aux, (unsigned)op->imm, &x))
-		x86_raise_pf(cpu, op, &x);
+	x86_far_ret(cpu, op, op->aux, (unsigned)op->imm);
 	LEAVE_AT(cpu->rip);
 }
 
 // FF /3, /5: m16:16/32/64. aux2: call
 OPH(far_mem)
 {
-	uint64_t va = op_ea(cpu, op), off = x86_ld_slow(cpu, op, va, op->aux), sp = cpu->gpr[X86_RSP], next = op_next_rip(cpu, op);
-	uint16_t sel = ld16(cpu, op, va + op->aux), cs = cpu->seg[X86_CS].selector;
-	struct x86_exception x;
+	uint64_t va = op_ea(cpu, op), off = x86_ld_slow(cpu, op, va, op->aux);
+	uint16_t sel = (uint16_t)x86_ld_slow(cpu, op, va + op->aux, 2);
 
-	if (op->aux2) {
-		x86_write_probe(cpu, op, sp - 2u * op->aux, 2u * op->aux);
-		x86_st_slow(cpu, op, sp - op->aux, op->aux, cs);
-		x86_st_slow(cpu, op, sp - 2u * op->aux, op->aux, next);
-	}
-	if (x86_far_jump(cpu, sel, off, &x))
-		x86_raise_pf(cpu, op, &x);
-	if (op->aux2)
-		cpu->gpr[X86_RSP] = sp - 2u * op->aux;
+	x86_far_transfer(cpu, op, sel, off, op->aux, op->aux2);
+	LEAVE_AT(cpu->rip);
+}
+
+// 9A, EA: imm: selector << 32 | offset. aux2: call
+OPH(far_imm)
+{
+	x86_far_transfer(cpu, op, (uint16_t)(op->imm >> 32), (uint32_t)op->imm, op->aux, op->aux2);
 	LEAVE_AT(cpu->rip);
 }
 
 OPH(iret)
 {
-	struct x86_exception x;
-
-	if (x86_iret(cpu, op->aux, &x))
-		x86_raise_pf(cpu, op, &x);
+	x86_iret(cpu, op, op->aux);
 	LEAVE_AT(cpu->rip);
 }
 
@@ -359,6 +363,7 @@ bool x86_bind_branch(struct x86_bind *b)
 		b->op->aux = in->addrsize;
 		b->op->aux2 = o & 3;
 		b->op->imm = in->imm;
+		b->op->rm = in->opsize;
 		b->op->fn = loop;
 		return true;
 	case 0xc2: case 0xc3:
@@ -370,6 +375,12 @@ bool x86_bind_branch(struct x86_bind *b)
 		b->ends = b->no_fall = true;
 		b->op->imm = o == 0xca ? in->imm : 0;
 		b->op->fn = far_ret;
+		return true;
+	case 0x9a: case 0xea:
+		b->ends = b->no_fall = true;
+		b->op->imm = (uint64_t)in->imm2 << 32 | (in->opsize == 2 ? (uint16_t)in->imm : (uint32_t)in->imm);
+		b->op->aux2 = o == 0x9a;
+		b->op->fn = far_imm;
 		return true;
 	case 0xcf:
 		b->ends = b->no_fall = true;

@@ -16,6 +16,7 @@
 #ifndef VMM_X86_CPU_H
 #define VMM_X86_CPU_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,6 +27,26 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+
+// Copies to and from guest memory. The guest's races on it are its own: a race detector must not see them, so its build
+// (X86_GUEST_RACES) does without the C library here.
+static inline void guest_copy(void *to, const void *from, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+#else
+	memmove(to, from, n); // may overlap
+#endif
+}
+
+static inline void guest_fill(void *to, uint8_t v, size_t n)
+{
+#ifdef X86_GUEST_RACES
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+#else
+	memset(to, v, n);
+#endif
+}
 
 // Guest memory is not aligned and has any type.
 typedef uint16_t __attribute__((aligned(1), may_alias)) u16u;
@@ -92,6 +113,8 @@ enum {
 #define CR0_WP (1ull << 16)
 #define CR0_AM (1ull << 18)
 #define CR0_PG (1ull << 31)
+#define CR4_DE (1ull << 3)
+#define CR4_PSE (1ull << 4)
 #define CR4_PAE (1ull << 5)
 #define CR4_PGE (1ull << 7)
 #define CR4_OSFXSR (1ull << 9)
@@ -100,7 +123,8 @@ enum {
 #define CR4_TSD (1ull << 2)
 #define CR4_FSGSBASE (1ull << 16)
 #define CR4_SMEP (1ull << 20)
-#define CR4_MASK (0x7ffull | CR4_UMIP | CR4_FSGSBASE | CR4_SMEP)
+#define CR4_SMAP (1ull << 21)
+#define CR4_MASK (0x7ffull | CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP)
 #define EFER_SCE (1ull << 0)
 #define EFER_LME (1ull << 8)
 #define EFER_LMA (1ull << 10)
@@ -114,9 +138,13 @@ enum {
 	MODE_NOFPU = 8,  // CR0.EM or CR0.TS: SIMD and x87 raise
 	MODE_FPX = 16,   // MXCSR has unmasked exceptions
 	MODE_NOSSE = 32, // CR4.OSFXSR is clear
+	MODE_CS32 = 64,  // outside 64-bit mode: CS.D
+	MODE_SS32 = 128, // and SS.B: the stack pointer is ESP
+	MODE_BITS = 10,
 };
 
 struct x86_op;
+struct x86_insn;
 typedef const struct x86_op *x86_fn(struct x86_cpu *cpu, const struct x86_op *op);
 
 struct x86_op {
@@ -143,6 +171,7 @@ struct x86_block {
 	uint16_t bytes;
 	uint8_t insns;
 	uint8_t crosses; // its last instruction goes on in gpa2's page
+	uint8_t n_ops;   // with the first and the last, which are no instructions
 	uint64_t gpa2;
 	struct x86_block *hash_next;
 	struct x86_block *page_next; // of the same code page
@@ -155,6 +184,7 @@ struct x86_tlb_entry {
 	uint64_t flags;        // TLB_*
 };
 enum { TLB_GLOBAL = 1, TLB_LARGE = 2 };
+enum { TLBS = 3 };
 enum { TLB_ENTRIES = 1024, TLB_MASK = TLB_ENTRIES - 1 };
 #define PAGE_MASK_ 0xfffffffffffff000ull
 
@@ -199,12 +229,14 @@ struct x86_cpu {
 	uint64_t gpr[X86_REG_COUNT];
 	uint16_t cc;
 	_Atomic uint32_t attn;
+	uint64_t scratch; // stands in for memory that is not there to be pointed at
 	uint64_t icount;
 	struct x86_block *block;   // running
 	struct x86_tlb_entry *tlb; // of the current privilege
-	uint64_t jkey[2];          // by VA bit 63: generation << 8 | mode
+	uint64_t jkey[2];          // by VA bit 63: generation << MODE_BITS | mode
 	struct x86_jump_entry *jump;
 	uint64_t sbase[8]; // segment bases by op->seg: 0 = none (0), 1 + X86_ES ... 1 + X86_GS
+	uint8_t flat;      // bit per segment: nothing to check outside 64-bit mode
 	uint64_t rip;      // valid outside blocks
 	uint64_t rflags;   // without the arithmetic flags (those are in cc)
 	struct x86_fx fx;
@@ -221,7 +253,12 @@ struct x86_cpu {
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip, pat, tsc_aux;
 	int64_t tsc_offset;
 	bool shadow, nmi_masked, halted, irq_waiting, fpu_loaded, stepping;
-	bool pending; // an event to deliver
+	bool shadow_ss;  // the shadow is of a load of SS: it holds debug exceptions back too
+	bool db_fault;   // the #DB being delivered is a fault
+	bool watching;   // DR7 has breakpoints: one instruction at a time
+	bool exclusive;  // no other processor of the guest runs
+	uint8_t db_hits; // data breakpoints hit by the running instruction
+	bool pending;    // an event to deliver
 	struct x86_event event;
 	const struct x86_op *link_from; // a direct jump that wants its link
 	jmp_buf unwind;
@@ -230,16 +267,22 @@ struct x86_cpu {
 	int delivering;           // vector being delivered, or -1
 	const uint8_t *step_bytes;
 	unsigned step_count;
-	struct x86_tlb_entry *tlbs[2]; // supervisor, user
+	struct x86_tlb_entry
+		*tlbs[3]; // supervisor, user, supervisor that may reach user pages (SMAP and AC)
 	struct x86_itlb_entry *itlb;
 	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
 	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
-	_Atomic uint32_t notify; // x86_notify_write happened
+	_Atomic uint32_t notify;      // x86_notify_write happened, or changed pages wait
+	bool shared;                  // with other processors
+	uint8_t mark;                 // this one's bit in struct x86_page
+	pthread_mutex_t changed_lock; // guards the two below
+	uint64_t changed[16];         // pages with code that others stored to
+	unsigned n_changed;           // more than there is room for: any page
 };
 
 // How x86_run's setjmp is left.
-enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
+enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
 #define X86_LOOP_DISPATCH 1
@@ -262,6 +305,11 @@ enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_NEXT = 3 };
 		const struct x86_op *next_ = op + 1; \
 		X86_GO(cpu, next_);                  \
 	} while (0)
+
+// The same for a handler with a local variable whose address is known outside it: there the compiler cannot make the call
+// the last act, and a guest's loop would use up the host's stack. The next operation is returned to run_block instead.
+// tests/checks/tailcalls.sh holds every handler to one or the other.
+#define NEXT_BACK return op + 1
 
 static inline uint64_t op_rip(const struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -290,6 +338,12 @@ static inline uint64_t op_ea(const struct x86_cpu *cpu, const struct x86_op *op)
 	       (uint64_t)(int64_t)op->disp + cpu->sbase[op->seg];
 }
 
+// Where the instruction at offset rip lies, in linear addresses.
+static inline uint64_t linear_rip(const struct x86_cpu *cpu, uint64_t rip)
+{
+	return cpu->mode & MODE_LONG ? rip : (uint32_t)(rip + cpu->seg[X86_CS].base);
+}
+
 // ---- raising (run.c). op gives RIP; they do not return.
 _Noreturn void x86_raise(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector,
 			 uint32_t error);
@@ -297,8 +351,16 @@ _Noreturn void x86_raise_noerr(struct x86_cpu *cpu, const struct x86_op *op, uns
 _Noreturn void x86_raise_pf(struct x86_cpu *cpu, const struct x86_op *op,
 			    const struct x86_exception *x);
 _Noreturn void x86_leave(struct x86_cpu *cpu, const struct x86_op *op, enum x86_exit_reason reason);
+// Before a locked operation that has to be done in parts: returns if no other processor can see them; else the
+// instruction is started again with the others stopped.
+void x86_exclusive(struct x86_cpu *cpu, const struct x86_op *op);
 #define UD() x86_raise_noerr(cpu, op, EXC_UD)
 #define GP0() x86_raise(cpu, op, EXC_GP, 0)
+#define PRIVILEGED                                                   \
+	do {                                                         \
+		if (unlikely(cpu->mode & MODE_USER) || cpu_cpl(cpu)) \
+			GP0();                                       \
+	} while (0)
 
 // ---- memory (mmu.c). Slow paths of what is inline below.
 uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size);
@@ -312,15 +374,16 @@ void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *b
 void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
 	       unsigned len);
 void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned len);
+// The same for a read of one byte.
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va);
 // System structures (descriptor tables, TSS, interrupt stacks of CPL 0): with supervisor rights. 0, or 1 with *x filled.
 int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
 		   struct x86_exception *x);
 void x86_tlb_flush_all(struct x86_cpu *cpu);
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va);
-void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page);
-// Page walk. access of x86.h. 0 with *ret_gpa, *ret_pte_flags (TLB_*, and writable in bit 8), or 1 with *x.
-enum { WALK_WRITABLE = 0x100, WALK_DIRTY = 0x200 };
+// Page walk. access of x86.h, and X86_IMPLICIT for what the processor itself reads. 0 with *ret_gpa, *ret_pte_flags (TLB_*, and writable in bit 8), or 1 with *x.
+enum { WALK_WRITABLE = 0x100, WALK_DIRTY = 0x200, X86_IMPLICIT = 16 };
 int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa,
 	     unsigned *ret_flags, struct x86_exception *x);
 // For string instructions: host address of va if [va, va+1) is plain RAM with that access, and how many bytes of the
@@ -382,6 +445,50 @@ static inline void st128(struct x86_cpu *cpu, const struct x86_op *op, uint64_t 
 		x86_write(cpu, op, va, v, 16);
 }
 
+// ---- segments outside 64-bit mode (access.c)
+// Checks an access of size bytes at offset off of a segment that is not flat: limit, type, presence. Raises #GP or #SS.
+void x86_seg_check(struct x86_cpu *cpu, const struct x86_op *op, unsigned seg, uint64_t off,
+		   unsigned size, bool write);
+// How many bytes of memory an instruction's ModRM or offset operand has (0: it is an address only), and whether it is
+// written.
+unsigned x86_insn_access(const struct x86_insn *in, bool *ret_write);
+
+static inline bool va_canonical(uint64_t va)
+{
+	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+// For an instruction that has an operand in memory besides the stack: op->base does not tell that it is the stack.
+static inline void sp_check(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp)
+{
+	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(rsp)))
+		x86_raise(cpu, op, EXC_SS, 0);
+}
+
+// Linear address of size bytes at stack pointer rsp, checked.
+static inline uint64_t sp_va(struct x86_cpu *cpu, const struct x86_op *op, uint64_t rsp,
+			     unsigned size, bool write)
+{
+	uint32_t off;
+
+	if (likely(cpu->mode & MODE_LONG))
+		return rsp;
+	off = cpu->mode & MODE_SS32 ? (uint32_t)rsp : (uint16_t)rsp;
+	if (unlikely(!(cpu->flat >> X86_SS & 1)))
+		x86_seg_check(cpu, op, X86_SS, off, size, write);
+	return (uint32_t)(off + cpu->seg[X86_SS].base);
+}
+
+// Only SP changes where the stack is a 16-bit one.
+static inline void sp_set(struct x86_cpu *cpu, uint64_t rsp)
+{
+	if (likely(cpu->mode & MODE_LONG))
+		cpu->gpr[X86_RSP] = rsp;
+	else if (cpu->mode & MODE_SS32)
+		cpu->gpr[X86_RSP] = (uint32_t)rsp;
+	else
+		*(u16u *)&cpu->gpr[X86_RSP] = (uint16_t)rsp;
+}
+
 // ---- jumps (block.c)
 // Goes to va in the same mode: by the jump cache, or back to x86_run.
 static inline unsigned code_seen_bit(uint64_t va)
@@ -441,17 +548,19 @@ struct x86_bind {
 	uint32_t mode;
 	uint64_t gpa; // of the block's start
 };
-bool x86_bind_insn(struct x86_bind *b);   // bind.c
-bool x86_bind_alu(struct x86_bind *b);    // alu.c
-bool x86_bind_shift(struct x86_bind *b);  // shift.c
-bool x86_bind_mov(struct x86_bind *b);    // mov.c
-bool x86_bind_branch(struct x86_bind *b); // branch.c
-bool x86_bind_string(struct x86_bind *b); // string.c
-bool x86_bind_sys(struct x86_bind *b);    // sys.c
-bool x86_bind_bits(struct x86_bind *b);   // bits.c
-bool x86_bind_simd(struct x86_bind *b);   // simd_bind.c: SSE and MMX
-bool x86_bind_x87(struct x86_bind *b);    // x87.c
-x86_fn x86_op_ud;                         // raises #UD
+bool x86_bind_insn(struct x86_bind *b);    // bind.c
+bool x86_bind_alu(struct x86_bind *b);     // alu.c
+bool x86_bind_shift(struct x86_bind *b);   // shift.c
+bool x86_bind_mov(struct x86_bind *b);     // mov.c
+bool x86_bind_branch(struct x86_bind *b);  // branch.c
+bool x86_bind_string(struct x86_bind *b);  // string.c
+bool x86_bind_sys(struct x86_bind *b);     // sys.c
+bool x86_bind_control(struct x86_bind *b); // control.c
+bool x86_bind_bits(struct x86_bind *b);    // bits.c
+bool x86_bind_simd(struct x86_bind *b);    // simd_bind.c: SSE and MMX
+bool x86_bind_x87(struct x86_bind *b);     // x87.c
+bool x86_bind_legacy(struct x86_bind *b);  // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
+x86_fn x86_op_ud;                          // raises #UD
 
 // 8-bit register operand as byte offset into gpr.
 static inline uint8_t reg8_offset(const struct x86_insn *in, unsigned r)
@@ -474,6 +583,13 @@ void x86_code_flush(struct x86_cpu *cpu);
 bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa);
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host);
+// Handles what x86_code_changed left.
+void x86_code_take_changes(struct x86_cpu *cpu);
+// The shared marks of a page, or NULL where memory is not shared.
+static inline struct x86_page *cpu_page(struct x86_cpu *cpu, uint64_t gpa)
+{
+	return cpu->shared ? cpu->env->page(cpu->arg, gpa & PAGE_MASK_) : NULL;
+}
 
 // ---- state helpers
 void x86_update_mode(
@@ -492,11 +608,8 @@ static inline void cpu_set_rflags(struct x86_cpu *cpu, uint64_t v)
 	cpu->cc = (uint16_t)((v & 0xd5) << 8 | (v >> 11 & 1));
 	cpu->rflags = (v & ~(uint64_t)F_ARITH) | 2;
 }
-static inline bool va_canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
-}
 void x86_irq_enabled(struct x86_cpu *cpu); // IF went from 0 to 1
+void x86_nmi_unmask(struct x86_cpu *cpu);
 
 // event.c: delivers an exception or interrupt through the IDT; faults during delivery nest to #DF, then triple fault.
 // Returns false on triple fault.
@@ -504,9 +617,19 @@ bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t 
 		 bool software, uint64_t return_rip);
 // desc.c: 0 or 1 with *x
 int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x);
-int x86_iret(struct x86_cpu *cpu, unsigned opsize, struct x86_exception *x); // sets cpu->rip
-int x86_far_jump(struct x86_cpu *cpu, uint16_t sel, uint64_t rip, struct x86_exception *x);
-int x86_far_ret(struct x86_cpu *cpu, unsigned opsize, unsigned pop, struct x86_exception *x);
+struct x86_seg x86_unpack_descriptor(uint64_t d, uint16_t selector);
+int x86_code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool ret,
+		     struct x86_seg *out, struct x86_exception *x);
+int x86_stack_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool long_mode,
+		      struct x86_seg *out, struct x86_exception *x);
+// far.c: they set cpu->rip, or raise before anything changes.
+void x86_iret(struct x86_cpu *cpu, const struct x86_op *op, unsigned opsize);
+void x86_far_transfer(struct x86_cpu *cpu, const struct x86_op *op, uint16_t sel, uint64_t off,
+		      unsigned opsize, bool call);
+void x86_far_ret(struct x86_cpu *cpu, const struct x86_op *op, unsigned opsize, unsigned pop);
+// Stack of privilege dpl from the TSS, for legacy (ss, esp) and 64-bit (rsp) tasks.
+int x86_tss_stack(struct x86_cpu *cpu, unsigned dpl, uint16_t *ret_ss, uint64_t *ret_rsp,
+		  struct x86_exception *x);
 int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2], bool wide,
 			struct x86_exception *x);
 int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x);

@@ -571,16 +571,11 @@ static int prefixes(struct cursor *c, struct x86_insn *in, uint8_t *ret_byte)
 		}
 		switch (b) {
 		case 0x26:
-			in->seg = 1 + X86_ES;
-			break;
 		case 0x2e:
-			in->seg = 1 + X86_CS;
-			break;
 		case 0x36:
-			in->seg = 1 + X86_SS;
-			break;
-		case 0x3e:
-			in->seg = 1 + X86_DS;
+		case 0x3e: // ES, CS, SS, DS; in 64-bit mode they do not even undo FS or GS
+			if (in->mode != 64)
+				in->seg = 1 + (b >> 3 & 3);
 			break;
 		case 0x64:
 			in->seg = 1 + X86_FS;
@@ -649,6 +644,9 @@ static int modrm(struct cursor *c, struct x86_insn *in)
 	in->reg = (uint8_t)((in->modrm >> 3 & 7) | (in->rex & 4) << 1);
 	rm = in->modrm & 7;
 	in->rm = (uint8_t)(rm | (in->rex & 1) << 3);
+	// MOV to and from CR and DR: ModRM always names registers.
+	if (in->map == 1 && in->opcode >= 0x20 && in->opcode <= 0x23)
+		in->mod = 3;
 	if (in->mod == 3)
 		return 0;
 	if (in->addrsize == 2)
@@ -749,9 +747,10 @@ static void sizes(struct x86_insn *in)
 		     in->opcode == 0xc3 || (in->opcode >= 0xe0 && in->opcode <= 0xe3) ||
 		     in->opcode == 0xe8 || in->opcode == 0xe9 || in->opcode == 0xeb))
 			in->opsize = 8;
-		if (in->map == 1 && ((in->opcode >= 0x80 && in->opcode <= 0x8f) ||
-				     ((in->opcode & 0xf7) == 0xa0 || (in->opcode & 0xf7) == 0xa1)))
+		if (in->map == 1 && in->opcode >= 0x80 && in->opcode <= 0x8f)
 			in->opsize = 8;
+		if (in->map == 1 && (in->opcode & 0xf6) == 0xa0 && in->opsize == 4)
+			in->opsize = 8; // PUSH and POP of FS, GS
 	} else {
 		bool big = in->mode == 32;
 
@@ -774,11 +773,8 @@ int x86_decode(const uint8_t *bytes, unsigned count, unsigned mode, struct x86_i
 		return -1;
 	sizes(&in);
 	in.pfx = in.repne ? 0xf2 : in.rep ? 0xf3 : in.opsize16 ? 0x66 : 0;
-	// MOV to and from CR and DR: ModRM always names registers.
 	if ((what & M) && modrm(&c, &in))
 		return more;
-	if (in.map == 1 && in.opcode >= 0x20 && in.opcode <= 0x23 && in.mod != 3)
-		in.mod = 3;
 	if (in.map == 0 && (in.opcode & 0xfe) == 0xf6 && (in.modrm >> 3 & 7) < 2)
 		what |= in.opcode == 0xf6 ? I8 : IZ;
 	if (in.map == 0 && in.opcode == 0xff && mode == 64) {

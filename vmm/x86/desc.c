@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Descriptors: segment loads, far transfers and returns in IA-32e mode (Intel SDM vol. 3, chapters 3, 5, 6).
+// Descriptors and what is loaded from them: segment registers, LDTR, TR (Intel SDM vol. 3, chapters 3 and 5).
 #include "vmm/x86/cpu.h"
 
 static int fault(struct x86_exception *x, unsigned vector, uint16_t selector)
@@ -26,7 +26,7 @@ int x86_read_descriptor(struct x86_cpu *cpu, uint16_t selector, uint64_t out[2],
 	return x86_sys_access(cpu, base + at, out, bytes, false, x);
 }
 
-static struct x86_seg unpack(uint64_t d, uint16_t selector)
+struct x86_seg x86_unpack_descriptor(uint64_t d, uint16_t selector)
 {
 	struct x86_seg s = { .selector = selector };
 
@@ -49,12 +49,28 @@ static int set_accessed(struct x86_cpu *cpu, uint16_t selector, uint64_t d, stru
 	return x86_sys_access(cpu, base + (selector & 0xfff8u) + 5, &type, 1, true, x);
 }
 
+// A segment register that has changed: bases, and the stack's size.
+static int loaded(struct x86_cpu *cpu, unsigned seg, const struct x86_seg *s)
+{
+	cpu->seg[seg] = *s;
+	if (seg == X86_SS)
+		x86_update_mode(cpu);
+	x86_update_bases(cpu);
+	return 0;
+}
+
 int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x)
 {
 	unsigned cpl = cpu_cpl(cpu), rpl = selector & 3, dpl, type;
 	struct x86_seg s;
 	uint64_t d[2];
 
+	if (!(cpu->cr0 & CR0_PE)) { // limit and attributes stay what they were
+		s = cpu->seg[seg];
+		s.selector = selector;
+		s.base = (uint32_t)selector << 4;
+		return loaded(cpu, seg, &s);
+	}
 	if (!(selector & 0xfffc)) {
 		if (seg == X86_SS && (!(cpu->mode & MODE_LONG) || cpl == 3 || rpl != cpl))
 			return fault(x, EXC_GP, selector);
@@ -62,13 +78,11 @@ int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x8
 		s = (struct x86_seg){ .selector = selector };
 		if (seg == X86_SS)
 			s.attributes = (uint16_t)(0x93 | cpl << 5);
-		cpu->seg[seg] = s;
-		x86_update_bases(cpu);
-		return 0;
+		return loaded(cpu, seg, &s);
 	}
 	if (x86_read_descriptor(cpu, selector, d, false, x))
 		return 1;
-	s = unpack(d[0], selector);
+	s = x86_unpack_descriptor(d[0], selector);
 	type = s.attributes & 0x1f;
 	dpl = s.attributes >> 5 & 3;
 	if (seg == X86_SS) {
@@ -88,14 +102,13 @@ int x86_load_seg(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x8
 	if (set_accessed(cpu, selector, d[0], x))
 		return 1;
 	s.attributes |= 1;
-	cpu->seg[seg] = s;
-	x86_update_bases(cpu);
-	return 0;
+	return loaded(cpu, seg, &s);
 }
 
 int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struct x86_exception *x)
 {
-	unsigned want = seg == X86_TR ? 9 : 2;
+	unsigned want = seg == X86_TR ? 9 : 2, type;
+	bool ia32e = cpu->efer & EFER_LMA;
 	struct x86_seg s;
 	uint64_t d[2];
 
@@ -105,18 +118,19 @@ int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struc
 		cpu->seg[seg] = (struct x86_seg){ .selector = selector };
 		return 0;
 	}
-	if ((selector & 4) || x86_read_descriptor(cpu, selector, d, true, x))
+	if ((selector & 4) || x86_read_descriptor(cpu, selector, d, ia32e, x))
 		return selector & 4 ? fault(x, EXC_GP, selector) : 1;
-	s = unpack(d[0], selector);
+	s = x86_unpack_descriptor(d[0], selector);
 	s.base |= d[1] << 32;
-	if ((s.attributes & 0x1f) != want)
+	type = s.attributes & 0x1f;
+	if (type != want && !(seg == X86_TR && type == 1 && !ia32e)) // 1: a 16-bit TSS
 		return fault(x, EXC_GP, selector);
 	if (!(s.attributes & 0x80))
 		return fault(x, EXC_NP, selector);
 	if (seg == X86_TR) {
-		uint8_t type = (uint8_t)(d[0] >> 40) | 2; // busy
+		uint8_t busy = (uint8_t)(d[0] >> 40) | 2;
 
-		if (x86_sys_access(cpu, cpu->gdtr.base + (selector & 0xfff8u) + 5, &type, 1, true,
+		if (x86_sys_access(cpu, cpu->gdtr.base + (selector & 0xfff8u) + 5, &busy, 1, true,
 				   x))
 			return 1;
 		s.attributes |= 2;
@@ -126,8 +140,8 @@ int x86_load_ldtr_tr(struct x86_cpu *cpu, unsigned seg, uint16_t selector, struc
 }
 
 // Checks a code segment for a transfer to privilege cpl. 0 with *ret.
-static int code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool ret,
-			struct x86_seg *out, struct x86_exception *x)
+int x86_code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bool ret,
+		     struct x86_seg *out, struct x86_exception *x)
 {
 	unsigned dpl, type;
 	uint64_t d[2];
@@ -136,7 +150,7 @@ static int code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bo
 		return fault(x, EXC_GP, 0);
 	if (x86_read_descriptor(cpu, selector, d, false, x))
 		return 1;
-	*out = unpack(d[0], selector);
+	*out = x86_unpack_descriptor(d[0], selector);
 	type = out->attributes & 0x1f;
 	dpl = out->attributes >> 5 & 3;
 	if ((type & 0x18) != 0x18)
@@ -145,34 +159,21 @@ static int code_segment(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, bo
 		return fault(x, EXC_GP, selector);
 	if (!(out->attributes & 0x80))
 		return fault(x, EXC_NP, selector);
-	if ((out->attributes >> 13 & 1) && (out->attributes >> 14 & 1))
-		return fault(x, EXC_GP, selector); // L and D both
+	if (cpu->efer & EFER_LMA) {
+		if ((out->attributes >> 13 & 1) && (out->attributes >> 14 & 1))
+			return fault(x, EXC_GP, selector); // L and D both
+	} else {
+		out->attributes &= (uint16_t) ~(1u << 13); // L means nothing
+	}
 	if (set_accessed(cpu, selector, d[0], x))
 		return 1;
 	out->attributes |= 1;
 	return 0;
 }
 
-int x86_far_jump(struct x86_cpu *cpu, uint16_t sel, uint64_t rip, struct x86_exception *x)
-{
-	unsigned cpl = cpu_cpl(cpu);
-	struct x86_seg cs;
-
-	if (code_segment(cpu, sel, cpl, false, &cs, x))
-		return 1;
-	if (!va_canonical(rip))
-		return fault(x, EXC_GP, 0);
-	cs.selector = (uint16_t)((sel & ~3u) | cpl);
-	cpu->seg[X86_CS] = cs;
-	cpu->rip = rip;
-	x86_update_mode(cpu);
-	x86_update_bases(cpu);
-	return 0;
-}
-
-// Stack segment for a return to an outer or the same privilege.
-static int return_stack(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool long_mode,
-			struct x86_seg *out, struct x86_exception *x)
+// Stack segment for a return to an outer or the same privilege; of an inner one for a gate.
+int x86_stack_segment(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool long_mode,
+		      struct x86_seg *out, struct x86_exception *x)
 {
 	uint64_t d[2];
 
@@ -185,7 +186,7 @@ static int return_stack(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool lo
 	}
 	if (x86_read_descriptor(cpu, sel, d, false, x))
 		return 1;
-	*out = unpack(d[0], sel);
+	*out = x86_unpack_descriptor(d[0], sel);
 	if ((sel & 3u) != cpl || (out->attributes >> 5 & 3u) != cpl ||
 	    (out->attributes & 0x1a) != 0x12)
 		return fault(x, EXC_GP, sel);
@@ -194,130 +195,5 @@ static int return_stack(struct x86_cpu *cpu, uint16_t sel, unsigned cpl, bool lo
 	if (set_accessed(cpu, sel, d[0], x))
 		return 1;
 	out->attributes |= 1;
-	return 0;
-}
-
-// Data segments that the new privilege may not use become null.
-static void drop_inner_segments(struct x86_cpu *cpu, unsigned cpl)
-{
-	static const uint8_t data[] = { X86_ES, X86_DS, X86_FS, X86_GS };
-
-	for (unsigned i = 0; i < 4; i++) {
-		struct x86_seg *s = &cpu->seg[data[i]];
-		unsigned type = s->attributes & 0x1f, dpl = s->attributes >> 5 & 3;
-
-		if ((s->attributes & 0x80) && dpl < cpl && (type & 0x1c) != 0x1c)
-			*s = (struct x86_seg){ 0 };
-	}
-}
-
-static void enter_outer(struct x86_cpu *cpu, const struct x86_seg *cs, const struct x86_seg *ss,
-			uint64_t rip, uint64_t rsp, unsigned from)
-{
-	unsigned to = cs->selector & 3;
-
-	cpu->seg[X86_CS] = *cs;
-	cpu->seg[X86_SS] = *ss;
-	cpu->seg[X86_SS].attributes = (uint16_t)((ss->attributes & ~0x60u) | to << 5);
-	cpu->rip = rip;
-	cpu->gpr[X86_RSP] = rsp;
-	if (to > from)
-		drop_inner_segments(cpu, to);
-	x86_update_mode(cpu);
-	x86_update_bases(cpu);
-}
-
-// Reads n values of opsize bytes from the stack.
-static int stack_read(struct x86_cpu *cpu, unsigned opsize, unsigned n, uint64_t *out,
-		      struct x86_exception *x)
-{
-	uint64_t sp = cpu->gpr[X86_RSP] + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base);
-
-	for (unsigned i = 0; i < n; i++) {
-		out[i] = 0;
-		// The stack is read with the privilege of the code that returns.
-		if (cpu->mode & MODE_USER) {
-			uint64_t gpa;
-
-			if (x86_translate(cpu, sp + i * opsize, X86_READ | X86_USER, true, &gpa, x))
-				return 1;
-		}
-		if (x86_sys_access(cpu, sp + i * opsize, &out[i], opsize, false, x))
-			return 1;
-	}
-	return 0;
-}
-
-int x86_iret(struct x86_cpu *cpu, unsigned opsize, struct x86_exception *x)
-{
-	unsigned cpl = cpu_cpl(cpu), rpl;
-	uint64_t v[5], allowed = F_ARITH | F_TF | F_DF | F_NT | F_RF | F_AC | F_ID, flags;
-	struct x86_seg cs, ss;
-	bool was = cpu->rflags & F_IF, wide = cpu->mode & MODE_LONG;
-
-	if (cpu->rflags & F_NT)
-		return fault(x, EXC_GP, 0);
-	if (stack_read(cpu, opsize, 3, v, x))
-		return 1;
-	rpl = v[1] & 3;
-	if (rpl < cpl)
-		return fault(x, EXC_GP, (uint16_t)v[1]);
-	if (wide || rpl > cpl) { // 64-bit mode always pops SS:RSP
-		if (stack_read(cpu, opsize, 5, v, x))
-			return 1;
-	}
-	if (code_segment(cpu, (uint16_t)v[1], rpl, true, &cs, x))
-		return 1;
-	ss = cpu->seg[X86_SS];
-	if ((wide || rpl > cpl) &&
-	    return_stack(cpu, (uint16_t)v[4], rpl, cs.attributes >> 13 & 1, &ss, x))
-		return 1;
-	if (!va_canonical(v[0]))
-		return fault(x, EXC_GP, 0);
-	if (cpl == 0)
-		allowed |= F_IOPL;
-	if (cpl <= (cpu->rflags >> 12 & 3))
-		allowed |= F_IF;
-	flags = (cpu_rflags(cpu) & ~allowed) | (v[2] & allowed);
-	if (opsize == 2)
-		flags = (cpu_rflags(cpu) & ~0xffffull) | (flags & 0xffff);
-	cs.selector = (uint16_t)v[1];
-	enter_outer(cpu, &cs, &ss, v[0], wide || rpl > cpl ? v[3] : cpu->gpr[X86_RSP] + 3 * opsize,
-		    cpl);
-	cpu_set_rflags(cpu, flags);
-	cpu->nmi_masked = false;
-	if (!was && (flags & F_IF))
-		x86_irq_enabled(cpu);
-	return 0;
-}
-
-int x86_far_ret(struct x86_cpu *cpu, unsigned opsize, unsigned pop, struct x86_exception *x)
-{
-	unsigned cpl = cpu_cpl(cpu), rpl;
-	struct x86_seg cs, ss;
-	uint64_t v[2], w[2], rsp = cpu->gpr[X86_RSP];
-	int r;
-
-	if (stack_read(cpu, opsize, 2, v, x))
-		return 1;
-	rpl = v[1] & 3;
-	if (rpl < cpl)
-		return fault(x, EXC_GP, (uint16_t)v[1]);
-	if (code_segment(cpu, (uint16_t)v[1], rpl, true, &cs, x))
-		return 1;
-	if (!va_canonical(v[0]))
-		return fault(x, EXC_GP, 0);
-	cs.selector = (uint16_t)v[1];
-	if (rpl == cpl) {
-		ss = cpu->seg[X86_SS];
-		enter_outer(cpu, &cs, &ss, v[0], rsp + 2 * opsize + pop, cpl);
-		return 0;
-	}
-	cpu->gpr[X86_RSP] = rsp + 2 * opsize + pop;
-	r = stack_read(cpu, opsize, 2, w, x);
-	cpu->gpr[X86_RSP] = rsp;
-	if (r || return_stack(cpu, (uint16_t)w[1], rpl, cs.attributes >> 13 & 1, &ss, x))
-		return 1;
-	enter_outer(cpu, &cs, &ss, v[0], w[0] + pop, cpl);
 	return 0;
 }

@@ -22,9 +22,14 @@ static void host_mxcsr_set(uint32_t v)
 	__asm__ volatile("ldmxcsr %0" : : "m"(v));
 }
 
+uint32_t x86_mxcsr_raised(void)
+{
+	return host_mxcsr() & MX_FLAGS;
+}
+
 uint32_t x86_mxcsr_read(struct x86_cpu *cpu)
 {
-	cpu->fx.mxcsr |= host_mxcsr() & MX_FLAGS;
+	cpu->fx.mxcsr |= x86_mxcsr_raised();
 	return cpu->fx.mxcsr;
 }
 
@@ -99,7 +104,7 @@ OPH(fxsave)
 		image.fdp &= 0xffffffff;
 	}
 	x86_write(cpu, op, va, &image, image_bytes(cpu));
-	NEXT;
+	NEXT_BACK;
 }
 
 // Loads MXCSR; the code must be bound anew if unmasked exceptions come or go.
@@ -138,7 +143,7 @@ OPH(fxrstor)
 	(void)x86_x87_summary(cpu); // for its effect
 	if (mxcsr_change(cpu, mxcsr))
 		LEAVE;
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(ldmxcsr)

@@ -25,67 +25,161 @@ static int walk_fault(struct x86_cpu *cpu, uint64_t va, unsigned access, bool pr
 	return 1;
 }
 
-// Sets bits in a PTE that the guest may be changing: only if it is still what was read.
-static bool pte_set(uint64_t *pte, uint64_t was, uint64_t bits)
+// A page-table entry in guest RAM: 8 bytes, or 4 with 32-bit paging.
+struct entry {
+	void *at;
+	bool wide;
+	uint64_t value;
+};
+
+// False: the table is not in RAM.
+static bool entry_read(struct x86_cpu *cpu, uint64_t table, uint64_t index, bool wide,
+		       struct entry *e)
 {
-	return (was & bits) == bits ||
-	       __atomic_compare_exchange_n(pte, &was, was | bits, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_RELAXED);
+	bool writable;
+	uint8_t *page =
+		cpu->env->ram ? cpu->env->ram(cpu->arg, table & PAGE_MASK_, &writable) : NULL;
+
+	if (!page)
+		return false;
+	e->at = page + (table & 0xfff) + index * (wide ? 8 : 4);
+	e->wide = wide;
+	e->value = wide ? __atomic_load_n((uint64_t *)e->at, __ATOMIC_RELAXED)
+			: __atomic_load_n((uint32_t *)e->at, __ATOMIC_RELAXED);
+	return true;
+}
+
+// Sets bits in an entry that the guest may be changing: only if it is still what was read.
+static bool entry_set(const struct entry *e, uint64_t bits)
+{
+	uint64_t was = e->value;
+	uint32_t was32 = (uint32_t)was;
+
+	if ((was & bits) == bits)
+		return true;
+	if (e->wide)
+		return __atomic_compare_exchange_n((uint64_t *)e->at, &was, was | bits, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n((uint32_t *)e->at, &was32, (uint32_t)(was | bits), false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+// What a walk has found: the last entry, the page's size as a shift, and the rights of all levels (PTE_W, PTE_U, PTE_NX
+// as "may execute").
+struct leaf {
+	struct entry e;
+	int shift;
+	uint64_t rights, frame;
+};
+enum { WALK_FAULT = 1, WALK_AGAIN = 2 };
+
+// 32-bit paging (SDM 4.3): two levels of 4-byte entries, 4 MiB pages with 40-bit addresses.
+static int walk_32(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, struct leaf *l,
+		   struct x86_exception *x)
+{
+	uint64_t pde;
+
+	l->rights = PTE_W | PTE_U | PTE_NX;
+	if (!entry_read(cpu, cpu->cr3 & 0xfffff000, va >> 22 & 1023, false, &l->e) ||
+	    !(l->e.value & PTE_P))
+		return walk_fault(cpu, va, access, false, false, x);
+	pde = l->e.value;
+	l->rights &= pde | PTE_NX;
+	l->shift = 22;
+	if ((pde & PTE_PS) && (cpu->cr4 & CR4_PSE)) {
+		if (pde & 1 << 21)
+			return walk_fault(cpu, va, access, true, true, x);
+		l->frame = (pde & 0xffc00000) | (pde >> 13 & 0xff) << 32;
+		return 0;
+	}
+	if (set_ad && !entry_set(&l->e, PTE_A))
+		return WALK_AGAIN;
+	if (!entry_read(cpu, pde & 0xfffff000, va >> 12 & 1023, false, &l->e) ||
+	    !(l->e.value & PTE_P))
+		return walk_fault(cpu, va, access, false, false, x);
+	l->rights &= l->e.value | PTE_NX;
+	l->shift = 12;
+	l->frame = l->e.value & 0xfffff000;
+	return 0;
+}
+
+// PAE and 4-level paging (SDM 4.4, 4.5): 8-byte entries; the four PDPTEs of PAE have a present bit and no rights.
+static int walk_64(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, struct leaf *l,
+		   struct x86_exception *x)
+{
+	uint64_t rsvd = PTE_RSVD | (cpu->efer & EFER_NXE ? 0 : PTE_NX), table = cpu->cr3 & PTE_ADDR;
+	bool pae = !(cpu->efer & EFER_LMA);
+
+	if (pae) {
+		if (!entry_read(cpu, cpu->cr3 & 0xffffffe0, va >> 30 & 3, true, &l->e) ||
+		    !(l->e.value & PTE_P))
+			return walk_fault(cpu, va, access, false, false, x);
+		table = l->e.value & PTE_ADDR;
+	}
+	l->rights = PTE_W | PTE_U | PTE_NX;
+	for (l->shift = pae ? 21 : 39;; l->shift -= 9) {
+		uint64_t pte;
+
+		if (!entry_read(cpu, table, va >> l->shift & 511, true, &l->e) ||
+		    !(l->e.value & PTE_P))
+			return walk_fault(cpu, va, access, false, false, x);
+		pte = l->e.value;
+		if ((pte & rsvd) || (l->shift == 39 && (pte & PTE_PS)))
+			return walk_fault(cpu, va, access, true, true, x);
+		l->rights &= (pte & (PTE_W | PTE_U)) | (~pte & PTE_NX);
+		if (l->shift == 12 || (pte & PTE_PS))
+			break;
+		if (set_ad && !entry_set(&l->e, PTE_A))
+			return WALK_AGAIN;
+		table = pte & PTE_ADDR;
+	}
+	l->frame = l->e.value & PTE_ADDR & ~((1ull << l->shift) - 1);
+	if (l->shift != 12 && (l->e.value & ((1ull << l->shift) - 1) & PTE_ADDR & ~0x1000ull))
+		return walk_fault(cpu, va, access, true, true, x);
+	return 0;
+}
+
+// SDM 4.6: whether the rights allow the access; *writable: whether they would allow a write.
+static bool rights_allow(const struct x86_cpu *cpu, uint64_t rights, unsigned access,
+			 bool *writable)
+{
+	bool user = access & X86_USER;
+
+	*writable = (rights & PTE_W) || (!user && !(cpu->cr0 & CR0_WP));
+	if ((user && !(rights & PTE_U)) || ((access & X86_WRITE) && !*writable))
+		return false;
+	if (access & X86_EXEC)
+		return (rights & PTE_NX) && (user || !(rights & PTE_U) || !(cpu->cr4 & CR4_SMEP));
+	if (!user && (rights & PTE_U) && (cpu->cr4 & CR4_SMAP))
+		return !(access & X86_IMPLICIT) && (cpu->rflags & F_AC);
+	return true;
 }
 
 int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uint64_t *ret_gpa,
 	     unsigned *ret_flags, struct x86_exception *x)
 {
-	uint64_t table, pte = 0, size = 0, rights,
-			rsvd = PTE_RSVD | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
-	uint64_t *entry = NULL;
+	struct leaf l;
 	bool writable;
-	int shift;
+	int r;
 
 	if (!(cpu->cr0 & CR0_PG)) {
 		*ret_gpa = va & 0xffffffff;
 		*ret_flags = WALK_WRITABLE | WALK_DIRTY;
 		return 0;
 	}
-again:
-	table = cpu->cr3 & PTE_ADDR;
-	rights = PTE_W | PTE_U | PTE_NX;
-	for (shift = 39;; shift -= 9) {
-		bool w;
-		uint8_t *page = cpu->env->ram ? cpu->env->ram(cpu->arg, table, &w) : NULL;
-
-		if (!page)
-			return walk_fault(cpu, va, access, false, false, x); // tables outside RAM
-		entry = (uint64_t *)(void *)(page + ((va >> shift & 511) << 3));
-		pte = __atomic_load_n(entry, __ATOMIC_RELAXED);
-		if (!(pte & PTE_P))
-			return walk_fault(cpu, va, access, false, false, x);
-		if ((pte & rsvd) || (shift == 39 && (pte & PTE_PS)))
-			return walk_fault(cpu, va, access, true, true, x);
-		rights &= (pte & (PTE_W | PTE_U)) | (~pte & PTE_NX);
-		if (shift == 12 || (pte & PTE_PS))
-			break;
-		if (!pte_set(entry, pte, set_ad ? PTE_A : 0))
-			goto again;
-		table = pte & PTE_ADDR;
-	}
-	size = 1ull << shift;
-	if (shift != 12 && (pte & (size - 1) & PTE_ADDR & ~0x1000ull))
-		return walk_fault(cpu, va, access, true, true, x);
-	writable = (rights & PTE_W) || (!(access & X86_USER) && !(cpu->cr0 & CR0_WP));
-	if (((access & X86_USER) && !(rights & PTE_U)) || ((access & X86_WRITE) && !writable) ||
-	    ((access & X86_EXEC) && !(rights & PTE_NX)) ||
-	    ((access & X86_EXEC) && !(access & X86_USER) && (rights & PTE_U) &&
-	     (cpu->cr4 & CR4_SMEP)))
-		return walk_fault(cpu, va, access, true, false, x);
-	if (set_ad && !pte_set(entry, pte, PTE_A | (access & X86_WRITE ? PTE_D : 0)))
-		goto again;
-	*ret_gpa = (pte & PTE_ADDR & ~(size - 1)) | (va & (size - 1));
-	*ret_flags = (pte & PTE_G ? TLB_GLOBAL : 0) | (shift != 12 ? TLB_LARGE : 0) |
-		     (writable ? WALK_WRITABLE : 0) |
-		     ((pte & PTE_D) || (access & X86_WRITE) ? WALK_DIRTY : 0);
-	if (!(cpu->cr4 & CR4_PGE))
-		*ret_flags &= ~(unsigned)TLB_GLOBAL;
+	do {
+		r = cpu->cr4 & CR4_PAE ? walk_64(cpu, va, access, set_ad, &l, x)
+				       : walk_32(cpu, va, access, set_ad, &l, x);
+		if (r == WALK_FAULT)
+			return 1;
+		if (r == 0 && !rights_allow(cpu, l.rights, access, &writable))
+			return walk_fault(cpu, va, access, true, false, x);
+	} while (r == WALK_AGAIN ||
+		 (set_ad && !entry_set(&l.e, PTE_A | (access & X86_WRITE ? PTE_D : 0))));
+	*ret_gpa = l.frame | (va & ((1ull << l.shift) - 1));
+	*ret_flags = (l.e.value & PTE_G && (cpu->cr4 & CR4_PGE) ? TLB_GLOBAL : 0) |
+		     (l.shift != 12 ? TLB_LARGE : 0) | (writable ? WALK_WRITABLE : 0) |
+		     ((l.e.value & PTE_D) || (access & X86_WRITE) ? WALK_DIRTY : 0);
 	return 0;
 }
 
@@ -117,7 +211,7 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
 	cpu->large_seen = 0;
 	memset(cpu->code_seen, 0, sizeof(cpu->code_seen));
-	for (unsigned m = 0; m < 2; m++)
+	for (unsigned m = 0; m < TLBS; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
 			entry_clear(&cpu->tlbs[m][i]);
 	generation_new(cpu, true);
@@ -125,7 +219,7 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
-	for (unsigned m = 0; m < 2; m++)
+	for (unsigned m = 0; m < TLBS; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
 			if (!(cpu->tlbs[m][i].flags & TLB_GLOBAL))
 				entry_clear(&cpu->tlbs[m][i]);
@@ -142,7 +236,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va)
 	struct x86_itlb_entry *t = &cpu->itlb[(va >> 12) & (ITLB_ENTRIES - 1)];
 	unsigned code = code_seen_bit(va);
 
-	for (unsigned m = 0; m < 2; m++) {
+	for (unsigned m = 0; m < TLBS; m++) {
 		entry_clear(&cpu->tlbs[m][(va >> 12) & TLB_MASK]);
 		// A large page was cached in 4 KiB pieces: all of them go (within 1 GiB, whatever its size was).
 		for (unsigned i = 0; (cpu->large_seen & large_bit(va)) && i < TLB_ENTRIES; i++) {
@@ -159,9 +253,9 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t va)
 		generation_new(cpu, va >> 63);
 }
 
-void x86_tlb_drop_writes(struct x86_cpu *cpu, const void *host_page)
+void x86_drop_writes(struct x86_cpu *cpu, const void *host_page)
 {
-	for (unsigned m = 0; m < 2; m++)
+	for (unsigned m = 0; m < TLBS; m++)
 		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
 			struct x86_tlb_entry *e = &cpu->tlbs[m][i];
 
@@ -175,11 +269,46 @@ void x86_flush_tlb(struct x86_cpu *cpu)
 	x86_tlb_flush_all(cpu);
 }
 
+// Data breakpoints (SDM 17.2.4). True if one of them lies in the page.
+static bool page_watched(const struct x86_cpu *cpu, uint64_t va)
+{
+	for (unsigned i = 0; i < 4; i++)
+		if ((cpu->dr[7] >> (2 * i) & 3) && (cpu->dr[i] & PAGE_MASK_) == (va & PAGE_MASK_))
+			return true;
+	return false;
+}
+
+static void watch(struct x86_cpu *cpu, uint64_t va, unsigned len, bool write)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned type = cpu->dr[7] >> (16 + 4 * i) & 3,
+			 size = cpu->dr[7] >> (18 + 4 * i) & 3;
+		uint64_t bytes = size == 2 ? 8 : size + 1, at = cpu->dr[i] & ~(bytes - 1);
+
+		if ((cpu->dr[7] >> (2 * i) & 3) && (type == 3 || (type == 1 && write)) &&
+		    va < at + bytes && at < va + len)
+			cpu->db_hits |= (uint8_t)(1u << i);
+	}
+}
+
 // Where an access to one page goes.
 struct place {
 	uint8_t *host; // RAM at va, or NULL
 	uint64_t gpa;
 };
+
+// True if stores must be told to processors that have code from the page. Otherwise, and if this one is about to store
+// there unseen, that is marked first and then looked again: whoever decodes code marks first and then looks here.
+static bool others_have_code(struct x86_cpu *cpu, uint64_t gpa, bool stores)
+{
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (!page || !stores)
+		return false;
+	if (!(atomic_load(&page->written) & cpu->mark))
+		atomic_fetch_or(&page->written, cpu->mark);
+	return atomic_load(&page->code) & ~cpu->mark;
+}
 
 // Translates va for access within one page, fills the TLB if it is plain RAM. Raises faults.
 static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
@@ -195,7 +324,10 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 		access |= X86_USER;
 	if (unlikely((cpu->mode & MODE_LONG) && !va_canonical(va)))
 		x86_raise(cpu, op,
-			  op && (op->base == X86_RSP || op->base == X86_RBP) ? EXC_SS : EXC_GP, 0);
+			  op && op->seg == 0 && (op->base == X86_RSP || op->base == X86_RBP)
+				  ? EXC_SS
+				  : EXC_GP,
+			  0);
 	if (!(cpu->mode & MODE_LONG))
 		va &= 0xffffffff;
 	if (cpu->env->translate) {
@@ -215,9 +347,10 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 	if (p.host && (access & X86_WRITE) && !writable)
 		p.host = NULL; // read-only to the guest: an exit for the VMM
 	if (p.host) {
-		bool watched = x86_code_in_page(cpu, p.gpa);
+		bool watched = x86_code_in_page(cpu, p.gpa) ||
+			       others_have_code(cpu, p.gpa, writable && (flags & WALK_DIRTY));
 
-		if (!cpu->env->translate) {
+		if (!cpu->env->translate && !(cpu->watching && page_watched(cpu, va))) {
 			struct x86_tlb_entry *e = &cpu->tlb[(va >> 12) & TLB_MASK];
 
 			e->addend = (uint64_t)(uintptr_t)p.host - (va & PAGE_MASK_);
@@ -272,7 +405,7 @@ static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 	struct place p = locate(cpu, op, va, X86_READ);
 
 	if (p.host) {
-		memcpy(buf, p.host, len);
+		guest_copy(buf, p.host, len);
 		return;
 	}
 	for (unsigned done = 0; done < len;) {
@@ -289,7 +422,7 @@ static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct plac
 	uint8_t *ram = p.host ? p.host : ram_at(cpu, p.gpa, true);
 
 	if (ram) {
-		memcpy(ram, buf, len);
+		guest_copy(ram, buf, len);
 		if (!p.host)
 			x86_code_written(cpu, p.gpa, len);
 		return;
@@ -315,6 +448,8 @@ void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *b
 {
 	unsigned n = first_part(va, len);
 
+	if (unlikely(cpu->watching))
+		watch(cpu, va, len, false);
 	read_part(cpu, op, va, buf, n);
 	if (n < len)
 		read_part(cpu, op, va + n, (uint8_t *)buf + n, len - n);
@@ -328,6 +463,8 @@ void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const 
 
 	if (n < len)
 		b = locate(cpu, op, va + n, X86_WRITE); // both pages, before either is written
+	if (unlikely(cpu->watching))
+		watch(cpu, va, len, true);
 	write_part(cpu, op, a, va, buf, n);
 	if (n < len)
 		write_part(cpu, op, b, va + n, (const uint8_t *)buf + n, len - n);
@@ -340,6 +477,11 @@ void x86_write_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, 
 	(void)locate(cpu, op, va, X86_WRITE); // for its faults
 	if (n < len)
 		(void)locate(cpu, op, va + n, X86_WRITE); // as above
+}
+
+void x86_read_probe(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va)
+{
+	(void)locate(cpu, op, va, X86_READ); // for its faults
 }
 
 uint64_t x86_ld_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned size)
@@ -365,6 +507,8 @@ void *x86_rmw_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, un
 		return NULL;
 	}
 	p = locate(cpu, op, va, X86_WRITE);
+	if (unlikely(cpu->watching) && p.host)
+		watch(cpu, va, size, true);
 	return p.host;
 }
 
@@ -374,6 +518,8 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 
 	if ((write ? e->tag_w : e->tag_r) == (va & PAGE_MASK_))
 		return (uint8_t *)(uintptr_t)(va + e->addend);
+	if (unlikely(cpu->watching) && page_watched(cpu, va))
+		return NULL;
 	return locate(cpu, op, va, write ? X86_WRITE : X86_READ).host;
 }
 
@@ -385,7 +531,8 @@ int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bo
 		uint64_t gpa;
 		uint8_t *ram;
 
-		if (x86_walk(cpu, va, write ? X86_WRITE : X86_READ, true, &gpa, &flags, x))
+		if (x86_walk(cpu, va, X86_IMPLICIT | (write ? X86_WRITE : X86_READ), true, &gpa,
+			     &flags, x))
 			return 1;
 		ram = ram_at(cpu, gpa, write);
 		if (!ram) { // a descriptor table or stack in a device: as an access that finds nothing
@@ -393,11 +540,12 @@ int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bo
 			return 1;
 		}
 		if (write) {
-			memcpy(ram, buf, n);
-			if (x86_code_in_page(cpu, gpa))
-				x86_code_written(cpu, gpa, n);
+			guest_copy(ram, buf, n);
+			if (cpu->shared) // the store comes before the look at the page's marks
+				atomic_thread_fence(memory_order_seq_cst);
+			x86_code_written(cpu, gpa, n);
 		} else {
-			memcpy(buf, ram, n);
+			guest_copy(buf, ram, n);
 		}
 		va += n;
 		buf = (uint8_t *)buf + n;

@@ -21,8 +21,8 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 
 #define MMX_DO(insn, d, s)                                                                         \
 	__asm__("movq %1, %%mm1\n\tmovq %0, %%mm0\n\t" insn " %%mm1, %%mm0\n\tmovq %%mm0, %0\n\temms" \
-		: "+m"(d)                                                                          \
-		: "m"(s)                                                                           \
+		: "+r"(d)                                                                          \
+		: "rm"(s)                                                                          \
 		: "mm0", "mm1")
 
 #define MMX_BIN(name, bits)                                                                        \
@@ -34,7 +34,7 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 		d = MM(op->reg);                                                                   \
 		MMX_DO(#name, d, MM(op->rm));                                                      \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(mmx_##name##_m)                                                                       \
 	{                                                                                          \
@@ -45,7 +45,7 @@ void x86_mmx_commit(struct x86_cpu *cpu)
 		d = MM(op->reg);                                                                   \
 		MMX_DO(#name, d, s);                                                               \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 #define M8(name) MMX_BIN(name, 64)
 MMX_BIN(punpcklbw, 32) MMX_BIN(punpcklwd, 32) MMX_BIN(punpckldq, 32) M8(punpckhbw) M8(punpckhwd) M8(punpckhdq)
@@ -70,7 +70,7 @@ typedef void mmx_stub(void *d, const void *s);
 		s = MM(op->rm);                                                                    \
 		((mmx_stub *)(uintptr_t)op->ptr)(&d, &s);                                          \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(mmx_##name##_m)                                                                       \
 	{                                                                                          \
@@ -81,7 +81,7 @@ typedef void mmx_stub(void *d, const void *s);
 		d = MM(op->reg);                                                                   \
 		((mmx_stub *)(uintptr_t)op->ptr)(&d, &s);                                          \
 		mm_set(cpu, op->reg, d);                                                           \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 MMX_IMM(pshufw) MMX_IMM(palignr)
 
@@ -95,7 +95,7 @@ MMX_IMM(pshufw) MMX_IMM(palignr)
 		x86_mmx_commit(cpu);                                                               \
 		after;                                                                             \
 		(void)v; /* some have no use for it */                                             \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 MMX_OP(movd_r, v = op->aux & SIMD_W ? R64(op->rm) : R32(op->rm), mm_set(cpu, op->reg, v))
 MMX_OP(movd_m, v = op->aux & SIMD_W ? ld64(cpu, op, op_ea(cpu, op)) : ld32(cpu, op, op_ea(cpu, op)), mm_set(cpu, op->reg, v))
@@ -152,7 +152,7 @@ OPHX(emms)
 	x86_mmx_check(cpu, op);
 	x86_mmx_commit(cpu); // TOP becomes 0 here, too
 	cpu->fx.ftw = 0;
-	NEXT;
+	NEXT_BACK;
 }
 
 // Between MMX and XMM.
@@ -161,14 +161,14 @@ OPHX(movq2dq_r)
 	x86_mmx_check(cpu, op);
 	x86_mmx_commit(cpu);
 	X(op->reg) = (xmm_v){ (long long)MM(op->rm), 0 };
-	NEXT;
+	NEXT_BACK;
 }
 OPHX(movdq2q_r)
 {
 	x86_mmx_check(cpu, op);
 	x86_mmx_commit(cpu);
 	mm_set(cpu, op->reg, cpu->fx.xmm[op->rm].q[0]);
-	NEXT;
+	NEXT_BACK;
 }
 
 // From memory there is no change to MMX, and CVTPI2PD does not look for pending exceptions.
@@ -181,7 +181,7 @@ OPHX(movdq2q_r)
 		d = X(op->reg);                                                                    \
 		__asm__(#name " %1, %0" : "+x"(d) : "m"(MM(op->rm)));                              \
 		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(name##_m)                                                                             \
 	{                                                                                          \
@@ -193,7 +193,7 @@ OPHX(movdq2q_r)
 		d = X(op->reg);                                                                    \
 		__asm__(#name " %1, %0" : "+x"(d) : "m"(s));                                       \
 		X(op->reg) = d;                                                                    \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 TO_XMM(cvtpi2ps, true) TO_XMM(cvtpi2pd, false)
 
@@ -209,7 +209,7 @@ TO_XMM(cvtpi2ps, true) TO_XMM(cvtpi2pd, false)
 		x86_mmx_check(cpu, op);                                                            \
 		x86_mmx_commit(cpu);                                                               \
 		mm_set(cpu, op->reg, name##_do(X(op->rm)));                                        \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}                                                                                          \
 	OPHX(name##_m)                                                                             \
 	{                                                                                          \
@@ -218,6 +218,6 @@ TO_XMM(cvtpi2ps, true) TO_XMM(cvtpi2pd, false)
 		s = ldx##n(cpu, op);                                                               \
 		x86_mmx_commit(cpu);                                                               \
 		mm_set(cpu, op->reg, name##_do(s));                                                \
-		NEXT;                                                                              \
+		NEXT_BACK;                                                                         \
 	}
 TO_MMX(cvttps2pi, 8) TO_MMX(cvtps2pi, 8) TO_MMX(cvttpd2pi, 16) TO_MMX(cvtpd2pi, 16)

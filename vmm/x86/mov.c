@@ -45,17 +45,7 @@ OPH(lea16) { R16(op->reg) = (uint16_t)ea_noseg(cpu, op); NEXT; }
 OPH(lea32) { R64(op->reg) = (uint32_t)ea_noseg(cpu, op); NEXT; }
 OPH(lea64) { R64(op->reg) = ea_noseg(cpu, op); NEXT; }
 
-// ---- the stack. Outside 64-bit mode addresses wrap at 32 bits and SS has a base.
-static inline uint64_t sp_va(const struct x86_cpu *cpu, uint64_t rsp)
-{
-	return cpu->mode & MODE_LONG ? rsp : (uint32_t)rsp + cpu->seg[X86_SS].base;
-}
-
-static inline void sp_set(struct x86_cpu *cpu, uint64_t rsp)
-{
-	cpu->gpr[X86_RSP] = cpu->mode & MODE_LONG ? rsp : (uint32_t)rsp;
-}
-
+// ---- the stack
 OPH(push64_r)
 {
 	uint64_t sp = cpu->gpr[X86_RSP] - 8;
@@ -79,9 +69,9 @@ static void push(struct x86_cpu *cpu, const struct x86_op *op, unsigned size, ui
 	uint64_t sp = cpu->gpr[X86_RSP] - size;
 
 	if (size == 8)
-		st64(cpu, op, sp_va(cpu, sp), v);
+		st64(cpu, op, sp, v);
 	else
-		x86_st_slow(cpu, op, sp_va(cpu, sp), size, v);
+		x86_st_slow(cpu, op, sp_va(cpu, op, sp, size, true), size, v);
 	sp_set(cpu, sp);
 }
 
@@ -90,14 +80,17 @@ OPH(push_r) { push(cpu, op, op->aux, R64(op->rm)); NEXT; }
 OPH(push_i) { push(cpu, op, op->aux, op->imm); NEXT; }
 OPH(push_m)
 {
-	push(cpu, op, op->aux, x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux));
+	uint64_t v = x86_ld_slow(cpu, op, op_ea(cpu, op), op->aux);
+
+	sp_check(cpu, op, cpu->gpr[X86_RSP] - op->aux);
+	push(cpu, op, op->aux, v);
 	NEXT;
 }
 OPH(push_seg) { push(cpu, op, op->aux, cpu->seg[op->reg].selector); NEXT; }
 
 OPH(pop_r)
 {
-	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, sp), op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 
 	sp_set(cpu, sp + op->aux);
 	if (op->aux == 2)
@@ -109,11 +102,13 @@ OPH(pop_r)
 
 OPH(pop_m)
 {
-	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, sp), op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], v;
 
+	sp_check(cpu, op, sp);
+	v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 	sp_set(cpu, sp + op->aux); // an address with RSP as base uses the value after the pop
 	// Restartable all the same: the old RSP comes back if the store faults.
-	cpu->gpr[X86_REG_EA] = op->base == X86_REG_EA ? cpu->gpr[X86_REG_EA] : op_ea(cpu, op);
+	cpu->gpr[X86_REG_EA] = op_ea(cpu, op);
 	cpu->gpr[X86_RSP] = sp;
 	x86_st_slow(cpu, op, cpu->gpr[X86_REG_EA], op->aux, v);
 	sp_set(cpu, sp + op->aux);
@@ -122,18 +117,18 @@ OPH(pop_m)
 
 OPH(pop_fsgs)
 {
-	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, sp), op->aux);
+	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 	struct x86_exception x;
 
 	if (x86_load_seg(cpu, op->reg, (uint16_t)v, &x))
 		x86_raise_pf(cpu, op, &x);
 	sp_set(cpu, sp + op->aux);
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(leave)
 {
-	uint64_t bp = cpu->gpr[X86_RBP], v = x86_ld_slow(cpu, op, sp_va(cpu, bp), op->aux);
+	uint64_t bp = cpu->gpr[X86_RBP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, bp, op->aux, false), op->aux);
 
 	sp_set(cpu, bp + op->aux);
 	if (op->aux == 2)
@@ -148,20 +143,21 @@ OPH(enter)
 	unsigned size = op->aux, level = op->aux2 & 31;
 	uint64_t sp = cpu->gpr[X86_RSP] - size, bp = cpu->gpr[X86_RBP], frame = sp;
 
-	x86_st_slow(cpu, op, sp_va(cpu, sp), size, bp);
+	x86_st_slow(cpu, op, sp_va(cpu, op, sp, size, true), size, bp);
 	for (unsigned i = 1; i < level; i++) {
 		bp -= size;
 		sp -= size;
-		x86_st_slow(cpu, op, sp_va(cpu, sp), size, x86_ld_slow(cpu, op, sp_va(cpu, bp), size));
+		x86_st_slow(cpu, op, sp_va(cpu, op, sp, size, true), size,
+			    x86_ld_slow(cpu, op, sp_va(cpu, op, bp, size, false), size));
 	}
 	if (level) {
 		sp -= size;
-		x86_st_slow(cpu, op, sp_va(cpu, sp), size, frame);
+		x86_st_slow(cpu, op, sp_va(cpu, op, sp, size, true), size, frame);
 	}
 	sp -= op->imm;
-	x86_write_probe(cpu, op, sp_va(cpu, sp), 1);
+	x86_write_probe(cpu, op, sp_va(cpu, op, sp, size, true), 1);
 	sp_set(cpu, sp);
-	if (size == 2)
+	if (size == 2 || !(cpu->mode & (MODE_LONG | MODE_SS32)))
 		R16(X86_RBP) = (uint16_t)frame;
 	else
 		R64(X86_RBP) = cpu->mode & MODE_LONG ? frame : (uint32_t)frame;
@@ -177,7 +173,12 @@ OPH(cqo) { R64(X86_RDX) = (uint64_t)((int64_t)R64(X86_RAX) >> 63); NEXT; }
 
 OPH(xlat)
 {
-	R8(0) = ld8(cpu, op, cpu->gpr[X86_RBX] + R8(0) + cpu->sbase[op->seg]);
+	uint64_t off = (cpu->gpr[X86_RBX] + R8(0)) & op->imm;
+
+	if (!(cpu->mode & MODE_LONG) && !(cpu->flat >> (op->seg - 1) & 1))
+		x86_seg_check(cpu, op, op->seg - 1u, off, 1, false);
+	off += cpu->sbase[op->seg];
+	R8(0) = ld8(cpu, op, cpu->mode & MODE_LONG ? off : (uint32_t)off);
 	NEXT;
 }
 
@@ -200,10 +201,10 @@ OPH(mov_to_seg)
 	if (x86_load_seg(cpu, op->reg, sel, &x))
 		x86_raise_pf(cpu, op, &x);
 	if (op->reg == X86_SS) {
-		cpu->shadow = true;
+		cpu->shadow = cpu->shadow_ss = true;
 		LEAVE;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static bool mov_bind(struct x86_bind *b, unsigned form, bool bytes)
@@ -334,7 +335,10 @@ bool x86_bind_mov(struct x86_bind *b)
 		b->op->fn = enter;
 		return true;
 	case 0xc9: b->op->fn = leave; return true;
-	case 0xd7: b->op->fn = xlat; return true;
+	case 0xd7:
+		b->op->imm = in->addrsize == 8 ? ~0ull : in->addrsize == 4 ? 0xffffffff : 0xffff;
+		b->op->fn = xlat;
+		return true;
 	case 0xff: // PUSH r/m
 		b->op->fn = mem ? push_m : push_r;
 		return true;

@@ -11,13 +11,15 @@ struct x86_cpu *x86_cpu_new(const struct x86_env *env, void *arg)
 	if (!cpu)
 		return NULL;
 	memset(cpu, 0, sizeof(*cpu));
+	(void)pthread_mutex_init(&cpu->changed_lock, NULL); // cannot fail with default attributes
 	cpu->env = env;
 	cpu->arg = arg;
-	cpu->tlbs[0] = calloc(TLB_ENTRIES, sizeof(struct x86_tlb_entry));
-	cpu->tlbs[1] = calloc(TLB_ENTRIES, sizeof(struct x86_tlb_entry));
+	for (unsigned i = 0; i < TLBS; i++)
+		cpu->tlbs[i] = calloc(TLB_ENTRIES, sizeof(struct x86_tlb_entry));
 	cpu->itlb = calloc(ITLB_ENTRIES, sizeof(struct x86_itlb_entry));
 	cpu->jump = calloc(JUMP_ENTRIES, sizeof(struct x86_jump_entry));
-	if (!cpu->tlbs[0] || !cpu->tlbs[1] || !cpu->itlb || !cpu->jump || x86_code_init(cpu) < 0) {
+	if (!cpu->tlbs[0] || !cpu->tlbs[1] || !cpu->tlbs[2] || !cpu->itlb || !cpu->jump ||
+	    x86_code_init(cpu) < 0) {
 		x86_cpu_free(cpu);
 		return NULL;
 	}
@@ -44,10 +46,11 @@ void x86_cpu_free(struct x86_cpu *cpu)
 	if (!cpu)
 		return;
 	x86_code_done(cpu);
-	free(cpu->tlbs[0]);
-	free(cpu->tlbs[1]);
+	for (unsigned i = 0; i < TLBS; i++)
+		free(cpu->tlbs[i]);
 	free(cpu->itlb);
 	free(cpu->jump);
+	(void)pthread_mutex_destroy(&cpu->changed_lock); // nobody holds it
 	free(cpu);
 }
 
@@ -57,6 +60,9 @@ void x86_update_mode(struct x86_cpu *cpu)
 
 	if ((cpu->efer & EFER_LMA) && (cpu->seg[X86_CS].attributes >> 13 & 1))
 		m |= MODE_LONG;
+	else
+		m |= (cpu->seg[X86_CS].attributes >> 14 & 1 ? MODE_CS32 : 0) |
+		     (cpu->seg[X86_SS].attributes >> 14 & 1 ? MODE_SS32 : 0);
 	if (cpu_cpl(cpu) == 3)
 		m |= MODE_USER;
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
@@ -66,16 +72,23 @@ void x86_update_mode(struct x86_cpu *cpu)
 	if (!(cpu->cr4 & CR4_OSFXSR))
 		m |= MODE_NOSSE;
 	cpu->mode = m;
-	cpu->tlb = cpu->tlbs[m & MODE_USER];
+	cpu->tlb = cpu->tlbs[m & MODE_USER                                   ? 1
+			     : (cpu->cr4 & CR4_SMAP) && (cpu->rflags & F_AC) ? 2
+									     : 0];
 	// One-instruction blocks never enter the jump cache, so the mode without MODE_ONE is the key.
-	cpu->jkey[0] = cpu->gen[0] << 8 | m;
-	cpu->jkey[1] = cpu->gen[1] << 8 | m;
+	cpu->jkey[0] = cpu->gen[0] << MODE_BITS | m;
+	cpu->jkey[1] = cpu->gen[1] << MODE_BITS | m;
 }
 
 void x86_update_bases(struct x86_cpu *cpu)
 {
-	for (unsigned i = 0; i < 6; i++)
+	cpu->flat = 0;
+	for (unsigned i = 0; i < 6; i++) {
 		cpu->sbase[1 + i] = cpu->mode & MODE_LONG && i < X86_FS ? 0 : cpu->seg[i].base;
+		// Present, writable data, growing upwards, 4 GiB.
+		if ((cpu->seg[i].attributes & 0x9e) == 0x92 && cpu->seg[i].limit == 0xffffffff)
+			cpu->flat |= (uint8_t)(1u << i);
+	}
 }
 
 void x86_get_state(struct x86_cpu *cpu, struct x86_state *s)
@@ -144,6 +157,7 @@ void x86_set_state(struct x86_cpu *cpu, const struct x86_state *s)
 	cpu->shadow = s->interrupt_shadow;
 	cpu->nmi_masked = s->nmi_masked;
 	cpu->halted = s->halted;
+	cpu->watching = cpu->dr[7] & 0xff;
 	atomic_store(&cpu->attn, 1);
 	x86_tlb_flush_all(cpu);
 	x86_update_bases(cpu);
@@ -152,6 +166,11 @@ void x86_set_state(struct x86_cpu *cpu, const struct x86_state *s)
 uint64_t *x86_gprs(struct x86_cpu *cpu)
 {
 	return cpu->gpr;
+}
+
+void x86_halt(struct x86_cpu *cpu)
+{
+	cpu->halted = true;
 }
 
 uint64_t x86_rip(const struct x86_cpu *cpu)
@@ -176,6 +195,7 @@ void x86_set_rflags(struct x86_cpu *cpu, uint64_t rflags)
 	bool was = cpu->rflags & F_IF;
 
 	cpu_set_rflags(cpu, rflags);
+	x86_update_mode(cpu); // AC
 	if (!was && (rflags & F_IF))
 		x86_irq_enabled(cpu);
 }
@@ -190,12 +210,55 @@ void x86_attention(struct x86_cpu *cpu)
 	atomic_store(&cpu->attn, 1);
 }
 
-void x86_notify_write(struct x86_cpu *cpu, uint64_t gpa, uint64_t len)
+void x86_notify_write(struct x86_cpu *cpu)
 {
-	(void)gpa; // the range does not matter: every page is checked when it is next entered
-	(void)len;
-	atomic_store(&cpu->notify, 1);
+	atomic_store(&cpu->notify, 2);
 	atomic_store(&cpu->attn, 1);
+}
+
+void x86_share(struct x86_cpu *cpu, unsigned index)
+{
+	cpu->shared = true;
+	cpu->mark = (uint8_t)(1u << (index & 7));
+	x86_code_flush(cpu); // what was decoded alone is not marked
+	x86_tlb_flush_all(cpu);
+}
+
+void x86_init(struct x86_cpu *cpu)
+{
+	struct x86_state s, was;
+
+	x86_get_state(cpu, &was);
+	s = was;
+	memset(s.gpr, 0, sizeof(s.gpr));
+	s.gpr[X86_RDX] = 0x600; // the family
+	s.rip = 0xfff0;
+	s.rflags = 2;
+	s.cr0 = (was.cr0 & 0x60000000) | CR0_ET;
+	s.cr2 = s.cr3 = s.cr4 = s.efer = 0;
+	memset(s.dr, 0, sizeof(s.dr));
+	s.dr[6] = 0xffff0ff0;
+	s.dr[7] = 0x400;
+	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
+		s.seg[i] = (struct x86_seg){ .limit = 0xffff, .attributes = 0x93 };
+	s.seg[X86_CS] = (struct x86_seg){
+		.selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attributes = 0x9b
+	};
+	s.seg[X86_LDTR].attributes = 0x82;
+	s.seg[X86_TR].attributes = 0x8b;
+	s.gdtr = s.idtr = (struct x86_table){ .limit = 0xffff };
+	s.interrupt_shadow = s.nmi_masked = s.halted = false;
+	cpu->pending = cpu->shadow_ss = false;
+	x86_set_state(cpu, &s);
+}
+
+void x86_sipi(struct x86_cpu *cpu, uint8_t vector)
+{
+	cpu->seg[X86_CS].selector = (uint16_t)(vector << 8);
+	cpu->seg[X86_CS].base = (uint32_t)vector << 12;
+	cpu->rip = 0;
+	x86_update_mode(cpu);
+	x86_update_bases(cpu);
 }
 
 void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev)
@@ -223,6 +286,19 @@ int64_t x86_tsc_offset(const struct x86_cpu *cpu)
 uint64_t x86_instructions(const struct x86_cpu *cpu)
 {
 	return __atomic_load_n(&cpu->icount, __ATOMIC_RELAXED);
+}
+
+void x86_nmi_unmask(struct x86_cpu *cpu)
+{
+	if (cpu->nmi_masked) {
+		cpu->nmi_masked = false;
+		atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed); // one may be waiting
+	}
+}
+
+bool x86_nmi_masked(const struct x86_cpu *cpu)
+{
+	return cpu->nmi_masked;
 }
 
 void x86_irq_enabled(struct x86_cpu *cpu)
@@ -288,8 +364,9 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 		bool w;
 		unsigned flags;
 
-		if (x86_walk(cpu, cpu->rip + i, X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0),
-			     false, &gpa, &flags, &x))
+		if (x86_walk(cpu, linear_rip(cpu, cpu->rip + i),
+			     X86_EXEC | (cpu->mode & MODE_USER ? X86_USER : 0), false, &gpa, &flags,
+			     &x))
 			return;
 		page = cpu->env->ram(cpu->arg, gpa & PAGE_MASK_, &w);
 		if (!page)
@@ -301,16 +378,27 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 
 // ---- running
 
+// Code may have been changed by others.
+static void look_for_changes(struct x86_cpu *cpu)
+{
+	uint32_t what = atomic_exchange(&cpu->notify, 0);
+
+	if (cpu->shared)
+		x86_code_take_changes(cpu);
+	if (what == 2 || atomic_exchange(&cpu->notify, 0) == 2) {
+		cpu->gen[0]++; // every page is entered, and so compared, anew
+		cpu->gen[1]++;
+		x86_update_mode(cpu);
+	}
+}
+
 // Attention, events and interrupts, at an instruction boundary. False: leave with *ex filled.
 static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	x86_fpu_sync(cpu); // C code that may use the x87 follows
 	if (atomic_exchange(&cpu->attn, 0)) {
-		if (atomic_exchange(&cpu->notify, 0)) {
-			cpu->gen[0]++; // every page is entered, and so compared, anew
-			cpu->gen[1]++;
-			x86_update_mode(cpu);
-		}
+		if (atomic_load(&cpu->notify))
+			look_for_changes(cpu);
 		if (cpu->env->attention && cpu->env->attention(cpu->arg)) {
 			atomic_store(&cpu->attn, 1); // what else it was for is looked at next time
 			ex->reason = X86_EXIT_ATTENTION;
@@ -353,22 +441,49 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *b)
 	const struct x86_op *op = b->ops;
 
 	cpu->gpr[X86_REG_BVA] = cpu->rip;
-#ifdef X86_LOOP_DISPATCH
-	while (op)
+	while (op) // NULL when a block has been left
 		op = op->fn(cpu, op);
-#else
-	(void)op->fn(cpu, op); // returns NULL when a block has been left
-#endif
 }
 
-// One instruction under a shadow or TF. False: leave.
+// An instruction breakpoint at RIP: the fault comes before the instruction.
+static bool breakpoint_at(struct x86_cpu *cpu)
+{
+	uint64_t at = linear_rip(cpu, cpu->rip);
+	bool hit = false;
+
+	if (cpu->rflags & F_RF)
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if ((cpu->dr[7] >> (2 * i) & 3) && !(cpu->dr[7] >> (16 + 4 * i) & 3) &&
+		    cpu->dr[i] == at) {
+			cpu->dr[6] |= 1u << i;
+			hit = true;
+		}
+	return hit;
+}
+
+static bool deliver_debug(struct x86_cpu *cpu, struct x86_exit *ex, bool is_fault)
+{
+	cpu->db_fault = is_fault;
+	cpu->dr[7] &= ~(1ull << 13); // GD
+	if (x86_deliver(cpu, EXC_DB, false, 0, false, cpu->rip))
+		return true;
+	ex->reason = X86_EXIT_TRIPLE_FAULT;
+	return false;
+}
+
+// One instruction under a shadow, TF or breakpoints. False: leave.
 static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	bool tf = cpu->rflags & F_TF, shadow = cpu->shadow;
-	uint32_t saved = atomic_exchange(&cpu->attn, 0);
+	uint32_t saved;
 	uint64_t before = cpu->icount;
 
+	if (cpu->watching && !cpu->shadow_ss && breakpoint_at(cpu))
+		return deliver_debug(cpu, ex, true);
+	saved = atomic_exchange(&cpu->attn, 0);
 	cpu->stepping = tf;
+	cpu->rflags &= ~(uint64_t)F_RF;
 	run_block(cpu, x86_block_get(cpu, cpu->mode | MODE_ONE));
 	if (saved)
 		atomic_store(&cpu->attn, 1);
@@ -377,19 +492,14 @@ static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
 		return true;
 	if (shadow)
 		cpu->shadow = false;
-	if (tf && cpu->stepping) {
-		cpu->dr[6] |= 1u << 14;
-		if (!x86_deliver(cpu, EXC_DB, false, 0, false, cpu->rip)) {
-			ex->reason = X86_EXIT_TRIPLE_FAULT;
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool mode_supported(const struct x86_cpu *cpu)
-{
-	return (cpu->cr0 & CR0_PG) && (cpu->efer & EFER_LMA);
+	if (cpu->shadow_ss && !shadow)
+		return true; // nothing comes between a load of SS and the instruction after it
+	cpu->shadow_ss = false;
+	if (!(tf && cpu->stepping) && !cpu->db_hits)
+		return true;
+	cpu->dr[6] |= cpu->db_hits | (tf && cpu->stepping ? 1u << 14 : 0);
+	cpu->db_hits = 0;
+	return deliver_debug(cpu, ex, false);
 }
 
 // Delivers what a handler raised. False: leave.
@@ -397,22 +507,60 @@ static bool deliver_raised(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	if (cpu->exc.vector == EXC_PF)
 		cpu->cr2 = cpu->exc.cr2;
-	cpu->shadow = false;
+	if (cpu->exc.vector == EXC_DB)
+		return deliver_debug(cpu, ex, true); // only MOV DR raises it
+	cpu->shadow = cpu->shadow_ss = false;
+	cpu->db_hits = 0;
 	if (x86_deliver(cpu, cpu->exc.vector, cpu->exc.has_error, cpu->exc.error, false, cpu->rip))
 		return true;
 	ex->reason = X86_EXIT_TRIPLE_FAULT;
 	return false;
 }
 
+// A locked operation that is done in parts, with every other processor stopped. False: leave.
+static bool run_exclusive(struct x86_cpu *cpu, struct x86_exit *ex)
+{
+	cpu->env->exclusive(cpu->arg, true);
+	cpu->exclusive = true; // ended by exclusive_end, wherever the instruction leaves to
+	return run_one(cpu, ex);
+}
+
+static void exclusive_end(struct x86_cpu *cpu)
+{
+	if (cpu->exclusive) {
+		cpu->exclusive = false;
+		cpu->env->exclusive(cpu->arg, false);
+	}
+}
+
+void x86_exclusive(struct x86_cpu *cpu, const struct x86_op *op)
+{
+	if (!cpu->shared || cpu->exclusive)
+		return;
+	rewind_to(cpu, op);
+	longjmp(cpu->unwind, UNWIND_EXCLUSIVE);
+}
+
 static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
 {
-	switch (setjmp(cpu->unwind)) {
+	int how = setjmp(cpu->unwind);
+
+	exclusive_end(cpu);
+	switch (how) {
 	case UNWIND_EXC:
 		if (!deliver_raised(cpu, ex))
 			return;
 		break;
 	case UNWIND_EXIT:
 		return;
+	case UNWIND_EXCLUSIVE: {
+		bool on = run_exclusive(cpu, ex);
+
+		exclusive_end(cpu);
+		if (!on)
+			return;
+		break;
+	}
 	default:
 		break;
 	}
@@ -424,7 +572,7 @@ static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
 			ex->reason = X86_EXIT_HLT;
 			return;
 		}
-		if (unlikely(cpu->shadow || (cpu->rflags & F_TF))) {
+		if (unlikely(cpu->shadow || (cpu->rflags & F_TF) || cpu->watching)) {
 			if (!run_one(cpu, ex))
 				return;
 			continue;
@@ -436,10 +584,6 @@ static void run_loop(struct x86_cpu *cpu, struct x86_exit *ex)
 void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit)
 {
 	memset(ret_exit, 0, sizeof(*ret_exit));
-	if (!mode_supported(cpu)) {
-		ret_exit->reason = X86_EXIT_UNSUPPORTED;
-		return;
-	}
 	cpu->exit = ret_exit;
 	cpu->block = NULL;
 	cpu->link_from = NULL;

@@ -46,6 +46,8 @@ bool x86_bind_fxsave(struct x86_bind *b); // fpu.c: 0F AE /0 to /3
 void x86_mxcsr_load(struct x86_cpu *cpu, uint32_t mxcsr);
 // cpu->fx.mxcsr with the flags that the host has gathered.
 uint32_t x86_mxcsr_read(struct x86_cpu *cpu);
+// Those flags alone.
+uint32_t x86_mxcsr_raised(void);
 
 x86_fn x86_simd_none; // "no such form" in the rows
 x86_fn x86_simd_zero;

@@ -72,8 +72,9 @@ OPH(fp_checked)
 			     ? x86_simd_stub(row->map, row->opcode, row->prefix, false, op->aux2)
 			     : NULL;
 	x86_mxcsr_load(cpu, mxcsr & ~(uint32_t)MX_FLAGS);
+	cpu->fx.mxcsr = mxcsr;                                  // for a memory operand that faults
 	(void)(op->aux & SIMD_MEM ? row->m : row->r)(cpu, one); // goes as far as stop()
-	raised = x86_mxcsr_read(cpu) & MX_FLAGS;
+	raised = x86_mxcsr_raised();
 	unmasked = raised & ~(mxcsr >> 7) & MX_FLAGS;
 	if (unmasked & MX_BEFORE)
 		raised &= MX_BEFORE;
@@ -85,7 +86,7 @@ OPH(fp_checked)
 	x86_mxcsr_load(cpu, mxcsr | raised);
 	if (unmasked)
 		x86_raise_noerr(cpu, op, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
-	NEXT;
+	NEXT_BACK;
 }
 
 static enum simd_prefix prefix_of(const struct x86_insn *in)

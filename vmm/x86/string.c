@@ -11,7 +11,9 @@ struct str {
 	uint64_t mask;
 	int64_t step;
 	bool rep;
+	unsigned elements; // done one by one
 };
+enum { STR_ELEMENTS = 4096 };
 
 static struct str str_begin(struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -24,14 +26,40 @@ static struct str str_begin(struct x86_cpu *cpu, const struct x86_op *op)
 	return s;
 }
 
-static uint64_t str_src(const struct str *s)
+// Linear address of the element at reg in the segment of index seg (as op->seg counts).
+static uint64_t str_va(const struct str *s, unsigned reg, unsigned seg, bool write)
 {
-	return (s->cpu->gpr[X86_RSI] & s->mask) + s->cpu->sbase[s->op->seg];
+	struct x86_cpu *cpu = s->cpu;
+	uint64_t off = cpu->gpr[reg] & s->mask;
+
+	if (likely(cpu->mode & MODE_LONG))
+		return off + cpu->sbase[seg];
+	if (!(cpu->flat >> (seg - 1) & 1))
+		x86_seg_check(cpu, s->op, seg - 1, off, s->size, write);
+	return (uint32_t)(off + cpu->sbase[seg]);
 }
 
-static uint64_t str_dst(const struct str *s)
+static uint64_t str_src(const struct str *s)
 {
-	return (s->cpu->gpr[X86_RDI] & s->mask) + s->cpu->sbase[1 + X86_ES];
+	return str_va(s, X86_RSI, s->op->seg, false);
+}
+
+static uint64_t str_dst(const struct str *s, bool write)
+{
+	return str_va(s, X86_RDI, 1 + X86_ES, write);
+}
+
+// Several elements at a time: only where each need not be checked for itself.
+static bool str_bulk(const struct str *s)
+{
+	const struct x86_cpu *cpu = s->cpu;
+
+	if (!s->rep || s->step < 0)
+		return false;
+	if (likely(cpu->mode & MODE_LONG))
+		return true;
+	return s->mask != 0xffff && (cpu->flat >> X86_ES & 1) &&
+	       (!s->op->seg || (cpu->flat >> (s->op->seg - 1) & 1));
 }
 
 static void str_add(const struct str *s, unsigned reg, int64_t by)
@@ -70,6 +98,12 @@ static uint64_t page_room(uint64_t va, unsigned size)
 		cpu->rip = op_rip(cpu, op);                             \
 		return NULL;                                            \
 	} while (0)
+// After an element that was done by itself: a guest may ask for 2^64 of them, on a device, where every one takes long.
+#define STR_NEXT_ELEMENT                                                             \
+	if (!s.rep)                                                                  \
+		break;                                                               \
+	if ((++s.elements == STR_ELEMENTS || STR_INTERRUPTED(cpu)) && str_count(&s)) \
+	STR_AGAIN
 
 OPH(movs)
 {
@@ -77,26 +111,28 @@ OPH(movs)
 	uint64_t n;
 
 	while ((n = str_count(&s)) != 0) {
-		uint64_t from = str_src(&s), to = str_dst(&s), v, chunk = 1;
+		uint64_t from = str_src(&s), to = str_dst(&s, true), v, chunk = 1;
 
-		if (s.step > 0 && s.rep && n > 1) {
+		if (n > 1 && str_bulk(&s)) {
 			uint64_t a = page_room(from, s.size), b = page_room(to, s.size);
 
 			chunk = n < a ? n : a;
 			chunk = chunk < b ? chunk : b;
 		}
 		if (chunk > 1) {
-			uint8_t *d = x86_host_span(cpu, op, to, true),
-				*f = d ? x86_host_span(cpu, op, from, false) : NULL;
+			uint8_t *f = x86_host_span(cpu, op, from, false), // faults first
+				*d = f ? x86_host_span(cpu, op, to, true) : NULL;
 			uint64_t bytes = chunk * s.size;
 
 			if (f && d) {
 				// The source may overlap the destination from below: then the pattern repeats, by element.
 				if (d > f && d < f + bytes)
 					for (uint64_t i = 0; i < bytes; i += s.size)
-						memmove(d + i, f + i, s.size);
+						guest_copy(d + i, f + i, s.size);
 				else
-					memmove(d, f, bytes);
+					guest_copy(
+						d, f,
+						bytes); // forwards, which an overlap from above allows
 				str_add(&s, X86_RSI, (int64_t)bytes);
 				str_add(&s, X86_RDI, (int64_t)bytes);
 				str_done(&s, chunk);
@@ -110,17 +146,16 @@ OPH(movs)
 		str_add(&s, X86_RSI, s.step);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 {
 	switch (size) {
 	case 1:
-		memset(d, (int)(uint8_t)v, n);
+		guest_fill(d, (uint8_t)v, n);
 		break;
 	case 2:
 		for (uint64_t i = 0; i < n; i++)
@@ -132,7 +167,7 @@ static void fill(uint8_t *d, uint64_t v, unsigned size, uint64_t n)
 		break;
 	default:
 		if (v == 0) {
-			memset(d, 0, n * 8);
+			guest_fill(d, 0, n * 8);
 			break;
 		}
 		for (uint64_t i = 0; i < n; i++)
@@ -147,11 +182,11 @@ OPH(stos)
 	uint64_t n;
 
 	while ((n = str_count(&s)) != 0) {
-		uint64_t to = str_dst(&s), chunk = page_room(to, s.size);
+		uint64_t to = str_dst(&s, true), chunk = page_room(to, s.size);
 		uint8_t *d = NULL;
 
 		chunk = chunk < n ? chunk : n;
-		if (s.step > 0 && s.rep && chunk > 1)
+		if (chunk > 1 && str_bulk(&s))
 			d = x86_host_span(cpu, op, to, true);
 		if (d) {
 			fill(d, cpu->gpr[X86_RAX], s.size, chunk);
@@ -164,10 +199,9 @@ OPH(stos)
 		x86_st_slow(cpu, op, to, s.size, cpu->gpr[X86_RAX]);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(lods)
@@ -190,10 +224,9 @@ OPH(lods)
 		}
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 static void compare(struct x86_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
@@ -229,7 +262,7 @@ OPH(cmps)
 
 	while (str_count(&s) != 0) {
 		uint64_t a = x86_ld_slow(cpu, op, str_src(&s), s.size),
-			 b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
+			 b = x86_ld_slow(cpu, op, str_dst(&s, false), s.size);
 
 		compare(cpu, a, b, s.size);
 		str_add(&s, X86_RSI, s.step);
@@ -237,8 +270,9 @@ OPH(cmps)
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(scas)
@@ -246,15 +280,16 @@ OPH(scas)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		uint64_t b = x86_ld_slow(cpu, op, str_dst(&s), s.size);
+		uint64_t b = x86_ld_slow(cpu, op, str_dst(&s, false), s.size);
 
 		compare(cpu, cpu->gpr[X86_RAX], b, s.size);
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
 		if (compare_ends(&s))
 			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- ports
@@ -265,7 +300,7 @@ static void port_check(struct x86_cpu *cpu, const struct x86_op *op, uint16_t po
 	struct x86_exception x;
 	uint64_t tss = cpu->seg[X86_TR].base;
 
-	if (cpu_cpl(cpu) <= (cpu->rflags >> 12 & 3))
+	if (!(cpu->cr0 & CR0_PE) || cpu_cpl(cpu) <= (cpu->rflags >> 12 & 3))
 		return;
 	if (cpu->seg[X86_TR].limit < 103 || x86_sys_access(cpu, tss + 102, &map, 2, false, &x) ||
 	    map + port / 8u + 1 > cpu->seg[X86_TR].limit ||
@@ -323,7 +358,7 @@ OPH(in_op)
 		R64(X86_RAX) = v;
 		break;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(out_op)
@@ -332,7 +367,7 @@ OPH(out_op)
 	uint32_t v = R32(X86_RAX);
 
 	port_out(cpu, op, port, op->aux, op->aux == 4 ? v : v & ((1u << (8 * op->aux)) - 1));
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(ins)
@@ -340,14 +375,17 @@ OPH(ins)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
-		x86_write_probe(cpu, op, str_dst(&s), s.size);
-		x86_st_slow(cpu, op, str_dst(&s), s.size, port_in(cpu, op, R16(X86_RDX), s.size));
+		uint64_t to;
+
+		port_check(cpu, op, R16(X86_RDX), s.size); // comes before the memory's faults
+		to = str_dst(&s, true);
+		x86_write_probe(cpu, op, to, s.size);
+		x86_st_slow(cpu, op, to, s.size, port_in(cpu, op, R16(X86_RDX), s.size));
 		str_add(&s, X86_RDI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(outs)
@@ -355,14 +393,14 @@ OPH(outs)
 	struct str s = str_begin(cpu, op);
 
 	while (str_count(&s) != 0) {
+		port_check(cpu, op, R16(X86_RDX), s.size); // as above
 		port_out(cpu, op, R16(X86_RDX), s.size,
 			 (uint32_t)x86_ld_slow(cpu, op, str_src(&s), s.size));
 		str_add(&s, X86_RSI, s.step);
 		str_done(&s, 1);
-		if (!s.rep)
-			break;
+		STR_NEXT_ELEMENT;
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 bool x86_bind_string(struct x86_bind *b)

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// System instructions: control registers, MSRs, descriptor tables, SYSCALL and SYSRET, interrupts by software, time,
+// System instructions: MSRs, descriptor tables, SYSCALL and SYSRET, interrupts by software, time,
 // random numbers, CPUID, halting.
 #include "vmm/x86/alu.h"
-
-#define PRIVILEGED                                                   \
-	do {                                                         \
-		if (unlikely(cpu->mode & MODE_USER) || cpu_cpl(cpu)) \
-			GP0();                                       \
-	} while (0)
 
 OPH(nop)
 {
@@ -20,6 +14,13 @@ OPH(pause_)
 OPH(mfence)
 {
 	__asm__ volatile("mfence" : : : "memory");
+	NEXT;
+}
+
+// CLFLUSH, CLFLUSHOPT: memory is coherent, but it has to be there.
+OPH(clflush)
+{
+	x86_read_probe(cpu, op, op_ea(cpu, op));
 	NEXT;
 }
 
@@ -54,8 +55,8 @@ OPH(pushf)
 {
 	uint64_t v = cpu_rflags(cpu) & ~(uint64_t)(F_RF | F_VM), sp = cpu->gpr[X86_RSP] - op->aux;
 
-	x86_st_slow(cpu, op, sp + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base), op->aux, v);
-	cpu->gpr[X86_RSP] = sp;
+	x86_st_slow(cpu, op, sp_va(cpu, op, sp, op->aux, true), op->aux, v);
+	sp_set(cpu, sp);
 	NEXT;
 }
 
@@ -63,8 +64,7 @@ OPH(popf)
 {
 	uint64_t sp = cpu->gpr[X86_RSP], old = cpu_rflags(cpu),
 		 allowed = F_ARITH | F_TF | F_DF | F_NT | F_AC | F_ID;
-	uint64_t v = x86_ld_slow(cpu, op, sp + (cpu->mode & MODE_LONG ? 0 : cpu->seg[X86_SS].base),
-				 op->aux);
+	uint64_t v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
 
 	if (cpu_cpl(cpu) == 0)
 		allowed |= F_IOPL;
@@ -73,159 +73,15 @@ OPH(popf)
 	if (op->aux == 2)
 		allowed &= 0xffff;
 	v = (old & ~allowed) | (v & allowed);
-	cpu->gpr[X86_RSP] = sp + op->aux;
+	sp_set(cpu, sp + op->aux);
 	cpu_set_rflags(cpu, v);
+	if ((old ^ v) & F_AC)
+		x86_update_mode(cpu);
 	if (!(old & F_IF) && (v & F_IF))
 		x86_irq_enabled(cpu);
 	if ((old ^ v) & (F_IF | F_TF))
 		LEAVE;
 	NEXT;
-}
-
-// ---- control and debug registers
-static void cr_write(struct x86_cpu *cpu, const struct x86_op *op, unsigned n, uint64_t v)
-{
-	uint64_t changed;
-
-	switch (n) {
-	case 0:
-		if ((v >> 32) || ((v & CR0_PG) && !(v & CR0_PE)) ||
-		    ((v >> 29 & 1) && !(v >> 30 & 1)))
-			GP0();
-		if ((v & CR0_PG) && !(cpu->cr0 & CR0_PG) && (cpu->efer & EFER_LME)) {
-			if (!(cpu->cr4 & CR4_PAE))
-				GP0();
-			cpu->efer |= EFER_LMA;
-		}
-		if (!(v & CR0_PG) && (cpu->cr0 & CR0_PG)) {
-			if (cpu->mode & MODE_LONG)
-				GP0();
-			cpu->efer &= ~EFER_LMA;
-		}
-		changed = cpu->cr0 ^ v;
-		cpu->cr0 = v | CR0_ET;
-		if (changed & (CR0_PG | CR0_WP | CR0_PE))
-			x86_tlb_flush_all(cpu);
-		break;
-	case 3:
-		if (v & 0x7fff000000000000ull)
-			GP0();
-		cpu->cr3 = v & ~(1ull << 63);
-		x86_tlb_flush_nonglobal(cpu);
-		break;
-	case 4:
-		if ((v & ~CR4_MASK) || ((cpu->efer & EFER_LMA) && !(v & CR4_PAE)))
-			GP0();
-		changed = cpu->cr4 ^ v;
-		cpu->cr4 = v;
-		if (changed & (CR4_PAE | CR4_PGE | CR4_SMEP))
-			x86_tlb_flush_all(cpu);
-		break;
-	case 8:
-		if (v >> 4)
-			GP0();
-		if (cpu->env->cr8_write)
-			cpu->env->cr8_write(cpu->arg, v);
-		break;
-	default:
-		break; // refused when bound
-	}
-	x86_update_mode(cpu);
-}
-
-OPH(mov_to_cr)
-{
-	PRIVILEGED;
-	cr_write(cpu, op, op->reg, R64(op->rm));
-	LEAVE;
-}
-
-OPH(mov_from_cr)
-{
-	uint64_t v;
-
-	PRIVILEGED;
-	switch (op->reg) {
-	case 0:
-		v = cpu->cr0;
-		break;
-	case 2:
-		v = cpu->cr2;
-		break;
-	case 3:
-		v = cpu->cr3;
-		break;
-	case 4:
-		v = cpu->cr4;
-		break;
-	default:
-		v = cpu->env->cr8_read ? cpu->env->cr8_read(cpu->arg) : 0;
-		break;
-	}
-	R64(op->rm) = v;
-	NEXT;
-}
-
-OPH(mov_to_cr2)
-{
-	PRIVILEGED;
-	cpu->cr2 = R64(op->rm);
-	NEXT;
-}
-
-OPH(mov_dr)
-{
-	unsigned n = op->reg == 4 ? 6 : op->reg == 5 ? 7 : op->reg;
-
-	PRIVILEGED;
-	if ((n == 4 || n == 5) && (cpu->cr4 & 8))
-		UD();
-	if (op->aux) {
-		uint64_t v = R64(op->rm);
-
-		if (n >= 6 && v >> 32)
-			GP0();
-		cpu->dr[n] = n == 6   ? (v & 0xe00f) | 0xffff0ff0
-			     : n == 7 ? (v & 0xffff2fff) | 0x400
-				      : v;
-	} else {
-		R64(op->rm) = cpu->dr[n];
-	}
-	NEXT;
-}
-
-OPH(clts)
-{
-	PRIVILEGED;
-	cpu->cr0 &= ~CR0_TS;
-	x86_update_mode(cpu);
-	LEAVE;
-}
-
-OPH(smsw_r)
-{
-	if ((cpu->cr4 & CR4_UMIP) && cpu_cpl(cpu))
-		GP0();
-	if (op->aux == 2)
-		R16(op->rm) = (uint16_t)cpu->cr0;
-	else
-		R64(op->rm) = op->aux == 4 ? (uint32_t)cpu->cr0 : cpu->cr0;
-	NEXT;
-}
-OPH(smsw_m)
-{
-	if ((cpu->cr4 & CR4_UMIP) && cpu_cpl(cpu))
-		GP0();
-	st16(cpu, op, op_ea(cpu, op), (uint16_t)cpu->cr0);
-	NEXT;
-}
-OPH(lmsw)
-{
-	uint64_t v = op->aux2 ? ld16(cpu, op, op_ea(cpu, op)) : R16(op->rm);
-
-	PRIVILEGED;
-	cr_write(cpu, op, 0, (cpu->cr0 & ~0xeull) | (v & 0xf)); // sets PE, never clears it
-	LEAVE;
 }
 
 OPH(invlpg)
@@ -331,7 +187,7 @@ OPH(rdmsr)
 	}
 	R64(X86_RAX) = (uint32_t)v;
 	R64(X86_RDX) = v >> 32;
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(wrmsr)
@@ -378,7 +234,13 @@ OPH(cpuid)
 	R64(X86_RBX) = out[1];
 	R64(X86_RCX) = out[2];
 	R64(X86_RDX) = out[3];
-	NEXT;
+	NEXT_BACK;
+}
+
+// There are no counters: every number is one that does not exist.
+OPH(rdpmc)
+{
+	GP0();
 }
 
 OPH(rdtsc)
@@ -443,7 +305,9 @@ OPH(syscall)
 	cpu_set_rflags(cpu, flags & ~cpu->sfmask & ~(uint64_t)(F_RF | F_VM));
 	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
 	x86_update_mode(cpu);
-	if (unlikely(cpu->rflags & F_TF)) {
+	x86_update_bases(cpu);
+	if (unlikely((cpu->rflags & F_TF) || (cpu->block->mode & MODE_ONE))) {
+		cpu->stepping = cpu->rflags & F_TF; // SFMASK cleared it: no trap
 		cpu->rip = cpu->lstar;
 		return NULL;
 	}
@@ -475,11 +339,68 @@ OPH(sysret)
 	x86_update_bases(cpu);
 	if (!was && (cpu->rflags & F_IF))
 		x86_irq_enabled(cpu);
-	if (unlikely((cpu->rflags & F_TF) || !wide)) {
+	if (unlikely((cpu->rflags & F_TF) || !wide || (cpu->block->mode & MODE_ONE))) {
 		cpu->rip = wide ? rip : (uint32_t)rip;
 		return NULL;
 	}
 	JUMP_TO(rip);
+}
+
+// SYSENTER and SYSEXIT (SDM vol. 2): flat segments by number, RSP and RIP from MSRs or from RCX and RDX.
+OPH(sysenter)
+{
+	uint16_t cs = (uint16_t)(cpu->sysenter_cs & 0xfffc);
+	bool wide = cpu->efer & EFER_LMA;
+
+	if (!(cpu->cr0 & CR0_PE) || !cs)
+		GP0();
+	cpu->rflags &= ~(uint64_t)(F_VM | F_IF);
+	cpu->seg[X86_CS] = (struct x86_seg){ .selector = cs,
+					     .limit = 0xffffffff,
+					     .attributes = wide ? 0xa09b : 0xc09b };
+	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)(cs + 8),
+					     .limit = 0xffffffff,
+					     .attributes = 0xc093 };
+	cpu->gpr[X86_RSP] = wide ? cpu->sysenter_esp : (uint32_t)cpu->sysenter_esp;
+	x86_update_mode(cpu);
+	x86_update_bases(cpu);
+	LEAVE_AT(wide ? cpu->sysenter_eip : (uint32_t)cpu->sysenter_eip);
+}
+
+OPH(sysexit)
+{
+	uint16_t cs = (uint16_t)((cpu->sysenter_cs & 0xfffc) + (op->aux == 8 ? 32 : 16));
+	uint64_t rip = op->aux == 8 ? R64(X86_RDX) : R32(X86_RDX),
+		 rsp = op->aux == 8 ? R64(X86_RCX) : R32(X86_RCX);
+
+	if (!(cpu->cr0 & CR0_PE) || !(cpu->sysenter_cs & 0xfffc))
+		GP0();
+	PRIVILEGED;
+	if (op->aux == 8 && (!va_canonical(rip) || !va_canonical(rsp)))
+		GP0();
+	cpu->seg[X86_CS] = (struct x86_seg){ .selector = cs | 3,
+					     .limit = 0xffffffff,
+					     .attributes = op->aux == 8 ? 0xa0fb : 0xc0fb };
+	cpu->seg[X86_SS] = (struct x86_seg){ .selector = (uint16_t)((cs + 8) | 3),
+					     .limit = 0xffffffff,
+					     .attributes = 0xc0f3 };
+	cpu->gpr[X86_RSP] = rsp;
+	x86_update_mode(cpu);
+	x86_update_bases(cpu);
+	LEAVE_AT(rip);
+}
+
+// STAC, CLAC. aux: set
+OPH(stac)
+{
+	if (cpu_cpl(cpu))
+		UD();
+	if (op->aux)
+		cpu->rflags |= F_AC;
+	else
+		cpu->rflags &= ~(uint64_t)F_AC;
+	cpu->tlb = cpu->tlbs[op->aux && (cpu->cr4 & CR4_SMAP) ? 2 : 0];
+	NEXT;
 }
 
 OPH(swapgs)
@@ -531,7 +452,7 @@ OPH(store_table)
 	memcpy(buf, &t->limit, 2);
 	memcpy(buf + 2, &t->base, 8);
 	x86_write(cpu, op, op_ea(cpu, op), buf, cpu->mode & MODE_LONG ? 10 : 6);
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(load_table)
@@ -543,13 +464,15 @@ OPH(load_table)
 
 	PRIVILEGED;
 	x86_read(cpu, op, op_ea(cpu, op), buf, cpu->mode & MODE_LONG ? 10 : 6);
+	if (op->imm == 2 && !(cpu->mode & MODE_LONG))
+		buf[5] = 0; // 24 bits with a 16-bit operand
 	memcpy(&limit, buf, 2);
 	memcpy(&base, buf + 2, 8);
 	if ((cpu->mode & MODE_LONG) && !va_canonical(base))
 		GP0();
 	t->limit = limit;
 	t->base = base;
-	NEXT;
+	NEXT_BACK;
 }
 
 // aux: 0 SLDT, 1 STR; aux2: memory
@@ -557,6 +480,8 @@ OPH(store_sel)
 {
 	uint16_t sel = cpu->seg[op->aux ? X86_TR : X86_LDTR].selector;
 
+	if (!(cpu->cr0 & CR0_PE))
+		UD();
 	umip(cpu, op);
 	if (op->aux2)
 		st16(cpu, op, op_ea(cpu, op), sel);
@@ -572,11 +497,13 @@ OPH(load_sel)
 	uint16_t sel;
 	struct x86_exception x;
 
+	if (!(cpu->cr0 & CR0_PE))
+		UD();
 	PRIVILEGED;
 	sel = op->aux2 ? ld16(cpu, op, op_ea(cpu, op)) : R16(op->rm);
 	if (x86_load_ldtr_tr(cpu, op->aux ? X86_TR : X86_LDTR, sel, &x))
 		x86_raise_pf(cpu, op, &x);
-	NEXT;
+	NEXT_BACK;
 }
 
 // LAR, LSL, VERR, VERW: ZF says whether the descriptor may be seen. aux: 0 LAR, 1 LSL, 2 VERR, 3 VERW; aux2: memory
@@ -586,7 +513,11 @@ OPH(descriptor_query)
 	unsigned cpl = cpu_cpl(cpu), rpl = sel & 3, type, dpl;
 	struct x86_exception x;
 	uint64_t d[2], limit;
-	bool ok = (sel & 0xfffc) && !x86_read_descriptor(cpu, sel, d, false, &x);
+	bool ok;
+
+	if (!(cpu->cr0 & CR0_PE))
+		UD();
+	ok = (sel & 0xfffc) && !x86_read_descriptor(cpu, sel, d, false, &x);
 
 	if (ok) {
 		bool code, conforming;
@@ -623,7 +554,7 @@ OPH(descriptor_query)
 		}
 	}
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_ZF) | (ok ? CC_ZF : 0));
-	NEXT;
+	NEXT_BACK;
 }
 
 // ---- software interrupts
@@ -643,9 +574,12 @@ OPH(int_op)
 	return NULL;
 }
 
+// INT1 asks no gate for its privilege.
 OPH(int1)
 {
-	if (!soft_int(cpu, op, EXC_DB)) {
+	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
+	cpu->rip = op_rip(cpu, op);
+	if (!x86_deliver(cpu, EXC_DB, false, 0, false, op_next_rip(cpu, op))) {
 		cpu->exit->reason = X86_EXIT_TRIPLE_FAULT;
 		longjmp(cpu->unwind, UNWIND_EXIT);
 	}
@@ -687,15 +621,12 @@ static bool group_0f01(struct x86_bind *b)
 		case 2:
 		case 3:
 			op->aux = sub == 3;
+			op->imm = in->opsize;
 			op->fn = load_table;
 			return true;
 		case 4:
-			op->fn = smsw_m;
-			return true;
 		case 6:
-			b->ends = true;
-			op->fn = lmsw;
-			return true;
+			return x86_bind_control(b);
 		case 7:
 			b->ends = true;
 			op->fn = invlpg;
@@ -704,20 +635,18 @@ static bool group_0f01(struct x86_bind *b)
 			return false;
 		}
 	}
-	if (sub == 4) {
-		op->fn = smsw_r;
-		return true;
-	}
-	if (sub == 6) {
-		b->ends = true;
-		op->fn = lmsw;
-		return true;
-	}
+	if (sub == 4 || sub == 6)
+		return x86_bind_control(b);
 	switch (in->modrm) {
 	case 0xc1:
 		b->ends = true;
 		op->fn = vmcall;
-		return true;
+		return !in->pfx;
+	case 0xca:
+	case 0xcb:
+		op->aux = in->modrm & 1;
+		op->fn = stac;
+		return !in->pfx;
 	case 0xf8:
 		op->fn = swapgs;
 		return in->mode == 64;
@@ -774,28 +703,11 @@ static bool group_0fae(struct x86_bind *b)
 		b->op->fn = sub == 6 || sub == 7 ? mfence : nop;
 		return true;
 	}
-	if (in->mod != 3 && sub == 7) { // CLFLUSH, CLFLUSHOPT: memory is coherent
-		b->op->fn = nop;
+	if (in->mod != 3 && sub == 7) {
+		b->op->fn = clflush;
 		return !in->rep && !in->repne;
 	}
 	return x86_bind_simd(b);
-}
-
-static bool bind_cr(struct x86_bind *b)
-{
-	const struct x86_insn *in = b->insn;
-	unsigned n = in->reg;
-
-	if (in->opcode & 1) { // debug registers
-		b->op->aux = in->opcode == 0x23;
-		b->op->fn = mov_dr;
-		return n < 8;
-	}
-	if (n != 0 && n != 2 && n != 3 && n != 4 && n != 8)
-		return false;
-	b->ends = in->opcode == 0x22 && n != 2;
-	b->op->fn = in->opcode == 0x20 ? mov_from_cr : n == 2 ? mov_to_cr2 : mov_to_cr;
-	return true;
 }
 
 static bool bind_map1(struct x86_bind *b)
@@ -820,10 +732,6 @@ static bool bind_map1(struct x86_bind *b)
 		b->ends = b->no_fall = true;
 		op->fn = syscall;
 		return true;
-	case 0x06:
-		b->ends = true;
-		op->fn = clts;
-		return true;
 	case 0x07:
 		b->ends = b->no_fall = true;
 		op->aux = in->rex & 8 ? 8 : 4;
@@ -844,11 +752,12 @@ static bool bind_map1(struct x86_bind *b)
 	case 0x1f:
 		op->fn = nop; // prefetches, ENDBR, long NOPs
 		return true;
+	case 0x06:
 	case 0x20:
 	case 0x21:
 	case 0x22:
 	case 0x23:
-		return bind_cr(b);
+		return x86_bind_control(b);
 	case 0x30:
 		b->ends = true;
 		op->fn = wrmsr;
@@ -859,6 +768,18 @@ static bool bind_map1(struct x86_bind *b)
 		return true;
 	case 0x32:
 		op->fn = rdmsr;
+		return true;
+	case 0x34:
+		b->ends = b->no_fall = true;
+		op->fn = sysenter;
+		return true;
+	case 0x35:
+		b->ends = b->no_fall = true;
+		op->aux = in->rex & 8 ? 8 : 4;
+		op->fn = sysexit;
+		return true;
+	case 0x33:
+		op->fn = rdpmc;
 		return true;
 	case 0xa2:
 		op->fn = cpuid;
@@ -874,7 +795,7 @@ static bool bind_map1(struct x86_bind *b)
 		}
 		op->aux2 = (in->modrm >> 3 & 7) == 7;
 		op->fn = rdrand;
-		return true;
+		return !in->repne;
 	default:
 		return false;
 	}

@@ -107,6 +107,20 @@ struct x86_env {
 	int (*interrupt)(void *arg);
 	// True if an interrupt would be taken were IF = 1: then the processor asks again when IF becomes 1.
 	bool (*interrupt_waiting)(void *arg);
+	// The next three only for processors of one guest that share its memory (x86_share); NULL without.
+	// Marks of the RAM page at gpa, the same for all of them; NULL: no RAM. Valid as ram's answer.
+	struct x86_page *(*page)(void *arg, uint64_t gpa);
+	// true: returns when every other processor has stopped between instructions; false: they go on.
+	void (*exclusive)(void *arg, bool begin);
+	// x86_drop_writes or x86_code_changed for every other processor; the first only within exclusive.
+	void (*drop_writes)(void *arg, const void *host_page);
+	void (*code_changed)(void *arg, uint64_t gpa);
+};
+
+// What processors that share memory tell each other of a page: a bit per processor (its index modulo 8).
+struct x86_page {
+	_Atomic uint8_t code;    // has decoded code from it, perhaps
+	_Atomic uint8_t written; // may store to it without telling
 };
 
 enum { X86_ENV_EXIT = -1 };
@@ -121,7 +135,7 @@ enum x86_exit_reason {
 	X86_EXIT_ATTENTION,
 	X86_EXIT_TRIPLE_FAULT,
 	X86_EXIT_FAULT, // translating environments only: the instruction faults; *fault says with what
-	X86_EXIT_UNSUPPORTED, // an instruction this processor does not have, in a translating environment
+	X86_EXIT_UNSUPPORTED, // an instruction this processor does not have, in a translating environment; a task switch
 };
 
 struct x86_exit {
@@ -153,6 +167,7 @@ void x86_set_state(struct x86_cpu *cpu,
 // Cheap access for exits: the 16 GPRs in place; RIP and RFLAGS (lazy flags are materialised).
 uint64_t *x86_gprs(struct x86_cpu *cpu);
 uint64_t x86_rip(const struct x86_cpu *cpu);
+void x86_halt(struct x86_cpu *cpu);                  // between runs: as after HLT
 void x86_set_rip(struct x86_cpu *cpu, uint64_t rip); // also ends an interrupt shadow and a halt
 uint64_t x86_rflags(struct x86_cpu *cpu);
 void x86_set_rflags(struct x86_cpu *cpu, uint64_t rflags);
@@ -160,7 +175,7 @@ unsigned x86_cpl(const struct x86_cpu *cpu);
 
 // Runs until an exit; never returns X86_EXIT_NONE. May be called again after any exit but TRIPLE_FAULT.
 void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit);
-// Executes exactly one instruction (REP string forms: all iterations). bytes, if count > 0, are the instruction's
+// Executes exactly one instruction (REP string forms: some thousand iterations; RIP stays if there are more). bytes, if count > 0, are the instruction's
 // bytes and are used instead of fetching; if they are too few the rest is fetched.
 void x86_step(struct x86_cpu *cpu, const uint8_t *bytes, unsigned count, struct x86_exit *ret_exit);
 
@@ -177,11 +192,25 @@ struct x86_event {
 };
 void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev);
 bool x86_event_pending(const struct x86_cpu *cpu);
+bool x86_nmi_masked(const struct x86_cpu *cpu); // until IRET
 
 // Guest RAM mappings changed (env->ram answers differ): forget every host address. Between runs or from attention.
 void x86_flush_tlb(struct x86_cpu *cpu);
-// len bytes of guest RAM at gpa were written by somebody else (a device model in this process). Any thread.
-void x86_notify_write(struct x86_cpu *cpu, uint64_t gpa, uint64_t len);
+// Guest RAM may have been written by somebody who is not one of the guest's processors (a device, the VMM): decoded code
+// is compared with memory before it is next entered. Any thread.
+void x86_notify_write(struct x86_cpu *cpu);
+
+// Several processors, one guest: before any of them runs. index tells them apart.
+void x86_share(struct x86_cpu *cpu, unsigned index);
+// Another processor stored to a page that has this one's code. Any thread.
+void x86_code_changed(struct x86_cpu *cpu, uint64_t gpa);
+// Stores to the page at host_page must be seen again. The processor is stopped.
+void x86_drop_writes(struct x86_cpu *cpu, const void *host_page);
+
+// The state after INIT (SDM vol. 3, table 9-1): MSRs but EFER, x87 and SSE stay. Between runs.
+void x86_init(struct x86_cpu *cpu);
+// Starts after INIT at vector << 12. Between runs.
+void x86_sipi(struct x86_cpu *cpu, uint8_t vector);
 
 // Page walk as the guest would do it, without setting A/D bits unless set_ad. access: X86_READ/WRITE/EXEC | X86_USER.
 // 0 with *ret_gpa, or 1 with *fault.

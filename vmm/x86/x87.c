@@ -159,7 +159,7 @@ OPH(x87_read)
 		x86_read(cpu, op, va, buf, op->aux);
 	((mem_stub *)(uintptr_t)op->ptr)(p);
 	x87_end(cpu, op);
-	NEXT;
+	NEXT_BACK;
 }
 
 // A store that may leave for a device after the instruction has popped: with the state before it in place.
@@ -246,7 +246,7 @@ OPH(fldcw)
 		cpu->fx.fcw = v;
 		__asm__ volatile("fldcw %0" : : "m"(v));
 	}
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(fnclex)
@@ -315,7 +315,7 @@ OPH(fnstenv)
 	x86_write(cpu, op, op_ea(cpu, op), buf, n);
 	cpu->fx.fcw |= 0x3f;
 	(void)x86_x87_summary(cpu); // for its effect: nothing is pending now
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(fnsave)
@@ -330,7 +330,7 @@ OPH(fnsave)
 	memcpy(buf + n, im.st, 80);
 	x86_write(cpu, op, op_ea(cpu, op), buf, n + 80);
 	fpu_init(&cpu->fx);
-	NEXT;
+	NEXT_BACK;
 }
 
 // FLDENV, FRSTOR (aux2)
@@ -353,7 +353,7 @@ OPH(env_load)
 	cpu->fx.fdp = im.fdp;
 	cpu->fx.fop = im.fop & 0x7ff;
 	(void)x86_x87_summary(cpu); // for its effect
-	NEXT;
+	NEXT_BACK;
 }
 
 OPH(fwait)
