@@ -6,10 +6,10 @@ SUITES=$BATS_TEST_DIRNAME/../suites
 
 @test "valgrind's instruction tests: integer, x87, SSE2, strings" {
   "$SUITES/valgrind.sh" --cached > /dev/null || skip "not in the cache: make check-suites fetches and builds them"
-  SUITE_SECONDS=60 "$SUITES/pod.sh" "$BIN" valgrind insn_basic insn_fpu insn_sse2 pcmpstr64 shrld smc1
+  SUITE_SECONDS=60 "$SUITES/pod.bash" "$BIN" valgrind insn_basic insn_fpu insn_sse2 pcmpstr64 shrld smc1
 }
 
 @test "Linux's selftests: system call entry, signals, single step, x87" {
   "$SUITES/selftests.sh" --cached > /dev/null || skip "not in the cache: make check-suites builds them"
-  SUITE_SECONDS=60 "$SUITES/pod.sh" "$BIN" selftests sysret_rip sigreturn single_step_syscall syscall_nt iopl test_FCMOV
+  SUITE_SECONDS=60 "$SUITES/pod.bash" "$BIN" selftests sysret_rip sigreturn single_step_syscall syscall_nt iopl test_FCMOV
 }

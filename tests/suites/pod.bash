@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs programs of other people's suites in one pod on the software partition, and prints a table of how they ended.
-#   pod.sh BIN_DIR valgrind|selftests [NAME...]
+#   pod.bash BIN_DIR valgrind|selftests [NAME...]
 # known.txt beside this file names what cannot pass, with the reason; anything else that fails is a failure of the run.
 set -euo pipefail
 bin=$(cd "$1" && pwd)
