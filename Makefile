@@ -31,7 +31,8 @@ LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := -fsanitize=address,undefined
 CFLAGS = $(CFLAGS_all) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
 # The interpreter's handlers call one another by sibling calls: never below -O2.
-CFLAGS_x86 := -O2 -fno-stack-protector -fcf-protection=none -fomit-frame-pointer
+# No red zone: mem_stubs.S is called behind the compiler's back.
+CFLAGS_x86 := -O2 -mno-red-zone -fno-stack-protector -fcf-protection=none -fomit-frame-pointer
 LDFLAGS = -pthread $(LDFLAGS_$(MODE))
 LIBS_oci := -lyajl
 LIBS := -lprotobuf-c -lyajl -lfdt -lcap -lseccomp -lsystemd -lm
@@ -112,6 +113,33 @@ $(O)/bin/bulkhead-vmm: $(call obj,runtime/vmm_main.c) $(RUNTIME_LIBS)
 $(O)/bin/bulkhead-fs: $(call obj,runtime/fs_main.c) $(RUNTIME_LIBS)
 	@$(call link,-lprotobuf-c -lyajl -lcap)
 
+# The software partition behind open("/dev/mshv") of any program: its own objects, position-independent, nothing exported
+# but the calls it takes over. Not with a sanitizer, which would have to be the program's first library.
+PIC := $(O)/pic
+PRELOAD := $(O)/lib/libmshv-preload.so
+PRELOAD_OBJ := $(patsubst %.S,$(PIC)/%.o,$(patsubst %.c,$(PIC)/%.o,$(call src_of,vmm/preload)))
+PIC_LIB_OBJ := $(patsubst %.S,$(PIC)/%.o,$(patsubst %.c,$(PIC)/%.o,$(call src_of,vmm/soft vmm/x86 base)))
+PIC_CFLAGS := $(CFLAGS_all) -O2 -fPIC -fvisibility=hidden -ftls-model=initial-exec -ffunction-sections -fdata-sections
+$(PIC)/vmm/x86/%.o: PIC_CFLAGS += $(CFLAGS_x86)
+$(PIC)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $@")
+	$(Q)$(CC) $(CPPFLAGS) $(PIC_CFLAGS) -MD -MP -c $< -o $@
+$(PIC)/%.o: %.S $(O)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  AS    $@")
+	$(Q)$(CC) $(CPPFLAGS) -fPIC -g -MD -MP -c $< -o $@
+$(PIC)/libsoft.a: $(PIC_LIB_OBJ)
+	@mkdir -p $(@D); rm -f $@
+	$(Q)$(AR) rcs $@ $^
+$(PRELOAD): $(PRELOAD_OBJ) $(PIC)/libsoft.a vmm/preload/exports.map
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) -shared -pthread -o $@ $(PRELOAD_OBJ) $(PIC)/libsoft.a -Wl,--version-script=vmm/preload/exports.map \
+		-Wl,--gc-sections -Wl,-z,defs -Wl,-z,text -Wl,--as-needed -lm -ldl
+.PHONY: preload
+preload: $(PRELOAD)
+
 # The agent is static, small and never built with a sanitizer: it is PID 1 of the guest.
 AO := $(O)/agent-static
 AGENT_CFLAGS := $(CFLAGS_all) -Os -ffunction-sections -fdata-sections
@@ -138,7 +166,7 @@ unit-tests: $(UNIT)
 SHARE := $(O)/share/bulkhead
 include $(wildcard tests/*.mk tests/*/*.mk guest-kernel-config/*.mk packaging/*.mk)
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(PRELOAD)
 .PHONY: asan tsan
 asan tsan:
 	$(MAKE) MODE=$@ check

@@ -87,8 +87,10 @@ bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state
 	    in->pfx != 0xf2 && (s->fx.fsw & 0x80))
 		return true; // conversion from 64 bits of memory: whether it is MMX, and so raises #MF
 	if (in->map == 0 && in->opcode == 0xff && (in->modrm >> 3 & 7) == 2 &&
-	    !va_canonical(s->gpr[X86_RSP] - 8))
+	    s->gpr[X86_RSP] - 8 - (RIG_STACK - 0x2000) > 0x1ff8)
 		return true; // CALL r/m: which of two bad addresses is seen first
+	if (in->map == 0 && in->opcode == 0x63 && in->opsize == 2)
+		return true; // MOVSXD of 16 bits: how much memory is read
 	if (in->map == 1 && in->opcode == 0xf7 &&
 	    (in->seg || in->addrsize != 8 || s->gpr[X86_RDI] - RIG_DATA > 0x1ff0))
 		return true; // MASKMOV: whether bytes that are not stored fault

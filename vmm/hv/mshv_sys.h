@@ -4,6 +4,7 @@
 #ifndef VMM_HV_MSHV_SYS_H
 #define VMM_HV_MSHV_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,8 +24,8 @@ struct mshv_sys {
 	int (*munmap)(void *addr, size_t length);
 	int (*close)(int fd);
 	// Called by the kick signal's handler on the thread it interrupted; NULL where the kernel sees signals by itself.
-	// Async-signal-safe.
-	void (*interrupted)(void);
+	// Async-signal-safe. True if a VP was running on this thread: its RUN_VP ends with EINTR.
+	bool (*interrupted)(void);
 	// Counters of one VP; NULL where there are none. Any thread. 0 or -1 with errno.
 	int (*counters)(int vp_fd, struct mshv_counters *ret);
 };

@@ -108,9 +108,14 @@ static int intercept_result(struct soft_partition *p, const struct mshv_root_hvc
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (in->intercept_type != HV_INTERCEPT_TYPE_X64_CPUID)
 		return HV_STATUS_INVALID_PARAMETER;
-	if (p->n_overrides == SOFT_CPUID_OVERRIDES)
+	for (o = p->overrides; o < p->overrides + p->n_overrides; o++)
+		if (o->vp == in->vp_index && o->eax == in->eax && o->ecx == in->ecx &&
+		    o->subleaf == (in->subleaf_specific != 0))
+			break; // told again: the new one counts
+	if (o == p->overrides + SOFT_CPUID_OVERRIDES)
 		return HV_STATUS_INSUFFICIENT_MEMORY;
-	o = &p->overrides[p->n_overrides];
+	if (o == p->overrides + p->n_overrides)
+		p->n_overrides++;
 	*o = (struct soft_cpuid_override){ .vp = in->vp_index,
 					   .eax = in->eax,
 					   .ecx = in->ecx,
@@ -121,15 +126,19 @@ static int intercept_result(struct soft_partition *p, const struct mshv_root_hvc
 		o->value[i] = in->result[2 * i];
 		o->mask[i] = in->result[2 * i + 1];
 	}
-	p->n_overrides++;
 	return HV_STATUS_SUCCESS;
 }
 
 static int set_property(struct soft_partition *p, const struct mshv_root_hvcall *a)
 {
 	const struct hv_input_partition_property *in = (const void *)(uintptr_t)a->in_ptr;
-	// What this partition can do of hv_partition_synthetic_processor_features.
+	// What may be asked for of hv_partition_synthetic_processor_features. CPUID offers the guest what is there: SynIC,
+	// its timers, the idle register and the flush and IPI hypercalls are granted and not offered yet, because clients
+	// ask for the whole set or nothing.
 	const uint64_t can =
+		1ull << HV_SYNTH_ACCESS_SYNIC_REGS | 1ull << HV_SYNTH_ACCESS_SYNTHETIC_TIMER_REGS |
+		1ull << HV_SYNTH_ACCESS_GUEST_IDLE_REG | 1ull << HV_SYNTH_DIRECT_SYNTHETIC_TIMERS |
+		1ull << HV_SYNTH_TB_FLUSH_HYPERCALLS | 1ull << HV_SYNTH_SYNTHETIC_CLUSTER_IPI |
 		1ull << HV_SYNTH_HYPERVISOR_PRESENT | 1ull << HV_SYNTH_HV1 |
 		1ull << HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER |
 		1ull << HV_SYNTH_ACCESS_INTR_CTRL_REGS | 1ull << HV_SYNTH_ACCESS_HYPERCALL_REGS |

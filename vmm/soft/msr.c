@@ -45,6 +45,7 @@ static const struct {
 	{ 0xce, 0 },                    // PLATFORM_INFO
 	// RDCL_NO IBRS_ALL SKIP_L1DFL SSB_NO MDS_NO PSCHANGE_MC_NO TAA_NO SBDR_SSDP_NO FBSDP_NO PSDP_NO BHI_NO GDS_NO RFDS_NO ITS_NO
 	{ MSR_ARCH_CAPABILITIES, 0x400000000c10e17bull },
+	{ 0xfe, 0x508 },        // MTRRCAP: 8 variable, fixed, write combining
 	{ 0x140, 0 },           // MISC_FEATURE_ENABLES
 	{ MSR_MISC_ENABLE, 1 }, // fast strings
 	{ 0x1d9, 0 },           // DEBUGCTL
@@ -98,6 +99,10 @@ int soft_rdmsr(struct soft_vp *vp, uint32_t msr, uint64_t *v)
 			*v = constants[i].value;
 			return 0;
 		}
+	if (soft_mtrr(vp, msr)) {
+		*v = *soft_mtrr(vp, msr);
+		return 0;
+	}
 	if (msr >= HV_CRASH_P0 && msr < HV_CRASH_CTL) {
 		*v = vp->crash[msr - HV_CRASH_P0];
 		return 0;
@@ -165,6 +170,12 @@ int soft_wrmsr(struct soft_vp *vp, uint32_t msr, uint64_t v)
 		return vp->lapic.base & 1 << 10
 			       ? soft_lapic_write(&vp->lapic, msr - MSR_X2APIC, true, v)
 			       : 1;
+	if (soft_mtrr(vp, msr)) {
+		if (!soft_mtrr_valid(msr, v))
+			return 1;
+		*soft_mtrr(vp, msr) = v;
+		return 0;
+	}
 	if (msr >= HV_CRASH_P0 && msr < HV_CRASH_CTL) {
 		vp->crash[msr - HV_CRASH_P0] = v;
 		return 0;

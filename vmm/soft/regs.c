@@ -73,6 +73,21 @@ static int fp_control(struct x86_state *s, uint32_t name, union hv_register_valu
 	return HV_STATUS_SUCCESS;
 }
 
+// Kept for state transfer; the guest is not offered a SynIC.
+static uint64_t *synic_register(struct soft_vp *vp, uint32_t name)
+{
+	switch (name) {
+	case HV_REGISTER_SCONTROL:
+		return &vp->scontrol;
+	case HV_REGISTER_SIEFP:
+		return &vp->siefp;
+	case HV_REGISTER_SIMP:
+		return &vp->simp;
+	default:
+		return NULL;
+	}
+}
+
 static int other_get(struct soft_vp *vp, uint32_t name, const struct x86_state *s,
 		     union hv_register_value *v)
 {
@@ -80,6 +95,14 @@ static int other_get(struct soft_vp *vp, uint32_t name, const struct x86_state *
 		v->reg64 = vp->crash[name - HV_REGISTER_GUEST_CRASH_P0];
 		return HV_STATUS_SUCCESS;
 	}
+	if (synic_register(vp, name)) {
+		v->reg64 = *synic_register(vp, name);
+		return HV_STATUS_SUCCESS;
+	}
+	if (soft_register_msr(name))
+		return soft_rdmsr(vp, soft_register_msr(name), &v->reg64)
+			       ? HV_STATUS_INVALID_PARAMETER
+			       : HV_STATUS_SUCCESS;
 	switch (name) {
 	case HV_REGISTER_GUEST_CRASH_CTL:
 		v->reg64 = vp->crash_ctl;
@@ -106,21 +129,9 @@ static int other_get(struct soft_vp *vp, uint32_t name, const struct x86_state *
 	case HV_REGISTER_VP_INDEX:
 		v->reg64 = vp->index;
 		break;
-	case HV_REGISTER_GUEST_OS_ID:
-		v->reg64 = vp->p->os_id;
-		break;
-	case HV_X64_REGISTER_HYPERCALL:
-		v->reg64 = vp->p->hypercall_msr;
-		break;
 	case HV_REGISTER_TIME_REF_COUNT:
 	case HV_REGISTER_VP_RUNTIME:
 		v->reg64 = soft_reference_time(vp->p);
-		break;
-	case HV_REGISTER_REFERENCE_TSC:
-		v->reg64 = vp->p->reference_tsc;
-		break;
-	case HV_REGISTER_VP_ASSIST_PAGE:
-		v->reg64 = vp->vp_assist;
 		break;
 	default:
 		return HV_STATUS_INVALID_PARAMETER;
@@ -190,6 +201,14 @@ static int other_set(struct soft_vp *vp, uint32_t name, const union hv_register_
 {
 	struct x86_state s;
 
+	if (synic_register(vp, name)) {
+		*synic_register(vp, name) = v->reg64;
+		return HV_STATUS_SUCCESS;
+	}
+	if (soft_register_msr(name))
+		return soft_wrmsr(vp, soft_register_msr(name), v->reg64)
+			       ? HV_STATUS_INVALID_REGISTER_VALUE
+			       : HV_STATUS_SUCCESS;
 	switch (name) {
 	case HV_REGISTER_EXPLICIT_SUSPEND:
 		atomic_store(&vp->suspended, v->reg64 & 1);

@@ -124,25 +124,9 @@ static long vp_ioctl(struct soft_vp *vp, unsigned long req, void *arg)
 		r = soft_hvcall(vp->p, vp, arg);
 		break;
 	case MSHV_GET_VP_STATE:
-	case MSHV_SET_VP_STATE: {
-		struct mshv_get_set_vp_state *s = arg;
-		uint32_t have = s->buf_sz;
-
-		if (s->type >= MSHV_VP_STATE_COUNT || !have || (have & 4095) || !s->buf_ptr ||
-		    (s->buf_ptr & 4095)) {
-			r = -EINVAL;
-		} else if (s->type != MSHV_VP_STATE_LAPIC) {
-			r = -EOPNOTSUPP;
-		} else {
-			s->buf_sz = 4096;
-			r = 0;
-			if (req == MSHV_GET_VP_STATE)
-				soft_lapic_get(&vp->lapic, (void *)(uintptr_t)s->buf_ptr);
-			else
-				soft_lapic_set(&vp->lapic, (const void *)(uintptr_t)s->buf_ptr);
-		}
+	case MSHV_SET_VP_STATE:
+		r = soft_vp_state(vp, arg, req == MSHV_SET_VP_STATE);
 		break;
-	}
 	default:
 		r = -ENOTTY;
 		break;

@@ -23,7 +23,7 @@ enum {
 	SOFT_IRQFDS = 128,
 	SOFT_DOORBELLS = 256,
 	SOFT_GSIS = 4096,
-	SOFT_CPUID_OVERRIDES = 64,
+	SOFT_CPUID_OVERRIDES = 4096, // clients set every leaf of every VP: some 90 each
 	SOFT_MSR_INTERCEPTS = 32
 };
 #define SOFT_APIC_HZ 200000000ull
@@ -97,6 +97,11 @@ struct soft_cpuid_override {
 	uint32_t value[4], mask[4];
 };
 
+enum { SOFT_MTRRS = 8 }; // variable ranges
+struct soft_mtrr {
+	uint64_t def_type, fixed[11], phys[2 * SOFT_MTRRS];
+};
+
 struct soft_vp {
 	pthread_mutex_t lock;
 	struct soft_partition *p;
@@ -113,6 +118,8 @@ struct soft_vp {
 	_Atomic bool wait_sipi, dead; // dead: halted with interrupts off
 	_Atomic uint32_t eoi[8];      // level interrupts that ended and are not told yet
 	uint64_t vp_assist, os_id;
+	struct soft_mtrr mtrr;
+	uint64_t scontrol, siefp, simp;
 	uint64_t crash[5], crash_ctl;
 	_Atomic uint64_t doorbells, interrupts;
 	// The running VP's own copy of the memory map, so that a TLB miss takes no lock.
@@ -120,6 +127,14 @@ struct soft_vp {
 	unsigned n_regions;
 	uint32_t regions_seen;
 };
+
+// ---- state.c
+long soft_vp_state(struct soft_vp *vp, struct mshv_get_set_vp_state *s, bool set);
+
+// ---- mtrr.c
+uint64_t *soft_mtrr(struct soft_vp *vp, uint32_t msr); // NULL: not a memory type register
+bool soft_mtrr_valid(uint32_t msr, uint64_t v);
+uint32_t soft_register_msr(uint32_t name);
 
 int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret);
 void soft_vp_free(struct soft_vp *vp);
@@ -131,7 +146,7 @@ void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread,
 int soft_vp_get_register(struct soft_vp *vp, uint32_t name,
 			 union hv_register_value *v); // HV_STATUS
 int soft_vp_set_register(struct soft_vp *vp, uint32_t name, const union hv_register_value *v);
-void soft_vp_interrupted(void);
+bool soft_vp_interrupted(void); // mshv_sys.interrupted
 
 // ---- msr.c, cpuid.c. vp is the caller's own.
 int soft_rdmsr(struct soft_vp *vp, uint32_t msr, uint64_t *v);

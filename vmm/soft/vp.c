@@ -24,7 +24,7 @@ void soft_vp_wake(struct soft_vp *vp)
 		(void)write(vp->wake_fd, &one, sizeof(one)); // a full counter wakes as well
 }
 
-void soft_vp_interrupted(void)
+bool soft_vp_interrupted(void)
 {
 	struct soft_vp *vp = running;
 	uint64_t one = 1;
@@ -36,6 +36,7 @@ void soft_vp_interrupted(void)
 		(void)write(vp->wake_fd, &one, sizeof(one)); // as above
 	}
 	errno = saved;
+	return vp;
 }
 
 // ---- the processor's environment

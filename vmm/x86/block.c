@@ -14,6 +14,10 @@
 
 enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, PAGES_MAX = 4096 };
 
+enum { SCRATCH_BYTES = 4096 };
+_Static_assert(sizeof(struct x86_block) + 4 * sizeof(struct x86_op) < SCRATCH_BYTES,
+	       "one instruction");
+
 struct code_page {
 	uint64_t gpa;
 	uint32_t lines; // bit per 128 bytes that holds code
@@ -44,13 +48,12 @@ int x86_code_init(struct x86_cpu *cpu)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+	c->arena = mmap(NULL, ARENA_BYTES + SCRATCH_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	c->scratch =
-		calloc(1, sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op));
 	cpu->code = c;
-	if (c->arena == MAP_FAILED || !c->scratch)
+	if (c->arena == MAP_FAILED)
 		return -ENOMEM; // x86_code_done frees
+	c->scratch = (struct x86_block *)(void *)(c->arena + ARENA_BYTES);
 	return 0;
 }
 
@@ -61,9 +64,9 @@ void x86_code_done(struct x86_cpu *cpu)
 	if (!c)
 		return;
 	if (c->arena != MAP_FAILED)
-		(void)munmap(c->arena, ARENA_BYTES); // cannot fail on what mmap gave
-	free(c->scratch);
-	(void)munmap(c, sizeof(*c)); // as above
+		(void)munmap(c->arena,
+			     ARENA_BYTES + SCRATCH_BYTES); // cannot fail on what mmap gave
+	(void)munmap(c, sizeof(*c));                       // as above
 	cpu->code = NULL;
 }
 
@@ -125,6 +128,14 @@ OPH(op_dead)
 	return NULL;
 }
 
+// The rest of a running block that has changed under itself: the next instruction is decoded anew.
+OPH(op_stale)
+{
+	cpu->icount -= (uint64_t)(cpu->block->insns - op->idx);
+	cpu->rip = op_rip(cpu, op);
+	return NULL;
+}
+
 static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 {
 	struct x86_code *c = cpu->code;
@@ -138,14 +149,15 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		if (*at)
 			*at = b->hash_next;
 		b->ops[0].fn = op_dead;
+		b->ops[1].fn = op_stale;
+		for (unsigned i = 2; b == cpu->block && i < b->n_ops; i++)
+			b->ops[i].fn = op_stale;
 	}
 	p->blocks = NULL;
 	p->lines = 0;
 	cpu->link_from = NULL;
 	if (page)
 		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
-	// The running block may be one of them: it is left at the next chance.
-	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
 }
 
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
@@ -313,10 +325,8 @@ OPH(op_enter)
 OPH(op_fall)
 {
 	if (likely(op->link != NULL)) {
-		const struct x86_op *o = op->link->ops;
-
 		cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;
-		X86_GO(cpu, o);
+		ENTER(op->link);
 	}
 	cpu->link_from = op;
 	cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;
@@ -487,7 +497,7 @@ static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint3
 						    : op_fall_far;
 		n_ops++;
 	}
-	(void)n_ops;
+	b->n_ops = (uint8_t)n_ops;
 }
 
 struct fetch {
@@ -519,6 +529,13 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 	return x86_decode(buf, 15, bits, in);
 }
 
+// A conditional jump of 64-bit mode.
+static bool is_jcc(const struct x86_insn *in)
+{
+	return in->mode == 64 && (in->map ? in->map == 1 && (in->opcode & 0xf0) == 0x80
+					  : (in->opcode & 0xf0) == 0x70);
+}
+
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
@@ -548,6 +565,8 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 			break;
 		}
 		n += bind(cpu, &in, &b->ops[n], off, b->insns, mode, b->gpa, &ends, &no_fall);
+		if (b->insns && is_jcc(&in))
+			x86_fuse(&b->ops[n - 2], &b->ops[n - 1], in.opcode & 15);
 		off += in.len;
 		b->insns++;
 		if (crosses)

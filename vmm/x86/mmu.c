@@ -399,11 +399,9 @@ static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, ui
 }
 
 // Within one page.
-static void read_part(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint8_t *buf,
-		      unsigned len)
+static void read_part(struct x86_cpu *cpu, const struct x86_op *op, struct place p, uint64_t va,
+		      uint8_t *buf, unsigned len)
 {
-	struct place p = locate(cpu, op, va, X86_READ);
-
 	if (p.host) {
 		guest_copy(buf, p.host, len);
 		return;
@@ -447,12 +445,16 @@ static unsigned first_part(uint64_t va, unsigned len)
 void x86_read(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, void *buf, unsigned len)
 {
 	unsigned n = first_part(va, len);
+	struct place a, b = { 0 };
 
 	if (unlikely(cpu->watching))
 		watch(cpu, va, len, false);
-	read_part(cpu, op, va, buf, n);
+	a = locate(cpu, op, va, X86_READ);
 	if (n < len)
-		read_part(cpu, op, va + n, (uint8_t *)buf + n, len - n);
+		b = locate(cpu, op, va + n, X86_READ); // before a device sees the first part
+	read_part(cpu, op, a, va, buf, n);
+	if (n < len)
+		read_part(cpu, op, b, va + n, (uint8_t *)buf + n, len - n);
 }
 
 void x86_write(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, const void *buf,
