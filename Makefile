@@ -31,7 +31,8 @@ LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := -fsanitize=address,undefined
 CFLAGS = $(CFLAGS_all) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
 # The interpreter's handlers call one another by sibling calls: never below -O2.
-CFLAGS_x86 := -O2 -fno-stack-protector -fcf-protection=none -fomit-frame-pointer
+# No red zone: mem_stubs.S is called behind the compiler's back.
+CFLAGS_x86 := -O2 -mno-red-zone -fno-stack-protector -fcf-protection=none -fomit-frame-pointer
 LDFLAGS = -pthread $(LDFLAGS_$(MODE))
 LIBS_oci := -lyajl
 LIBS := -lprotobuf-c -lyajl -lfdt -lcap -lseccomp -lsystemd -lm

@@ -153,6 +153,9 @@ static void aim(struct oracle_rng *r, struct x86_insn *in, const struct parts *p
 {
 	uint64_t index = 0, keep = in->addrsize == 4 ? oracle_rnd(r) << 32 : 0;
 
+	// 32 bits cannot express a bad address: not a random one, which might be the test's own.
+	if (va >> 63 && (in->addrsize == 4 || in->base == X86_REG_BVA || in->base == X86_REG_ZERO))
+		va = RIG_DATA + 0x8000;
 	if (in->seg == 1 + X86_GS)
 		va -= ORACLE_GS;
 	if (in->base == X86_REG_BVA) {
@@ -219,17 +222,22 @@ static void random_registers(struct oracle_rng *r, const struct x86_insn *in,
 	s->flags = (oracle_rnd(r) & F_ARITH) | 2 | F_IF | (k & 0xe000 ? 0 : F_DF);
 }
 
+static bool bit_by_register(const struct x86_insn *in)
+{
+	return in->map == 1 && in->mod != 3 &&
+	       (in->opcode == 0xa3 || in->opcode == 0xab || in->opcode == 0xb3 ||
+		in->opcode == 0xbb);
+}
+
 // Bit offsets that stay near; branch targets on the code page, or nowhere.
 static void fit_operand(struct oracle_rng *r, const struct x86_insn *in, struct oracle_state *s,
 			uint64_t ea)
 {
-	bool bit = in->map == 1 && (in->opcode == 0xa3 || in->opcode == 0xab ||
-				    in->opcode == 0xb3 || in->opcode == 0xbb);
 	bool branch =
 		in->map == 0 && (in->opcode == 0xff || in->opcode == 0xc2 || in->opcode == 0xc3);
 	uint64_t k = oracle_rnd(r), to = RIG_CODE + 0x10 + (k & 0x3ff);
 
-	if (bit && in->mod != 3 && in->reg != in->base && in->reg != in->index)
+	if (bit_by_register(in) && in->reg != in->base && in->reg != in->index)
 		s->gpr[in->reg] = (k & 0xffff) - 0x8000;
 	if (!branch)
 		return;
@@ -311,6 +319,9 @@ unsigned oracle_encode(struct oracle_rng *r, struct x86_cpu *cpu, const struct o
 	modrm_reg = in->modrm >> 3 & 7;
 	if (f->modrm && modrm_reg != f->reg)
 		return 0;
+	if (bit_by_register(in) && in->addrsize == 4 &&
+	    (in->reg == in->base || in->reg == in->index))
+		return 0; // the bit's number would be an address, and the sum anything
 	random_registers(r, in, s);
 	if (in->has_modrm && in->mod != 3) {
 		uint64_t va = oracle_rnd(r) % 64 ? target(r) : oracle_integer(r) | 1ull << 63;

@@ -94,6 +94,11 @@ bool oracle_guest_twice(const struct oracle_guest *g)
 	return g->twice;
 }
 
+bool oracle_guest_touched(const struct oracle_guest *g)
+{
+	return g->n_read || g->n_written;
+}
+
 static void user_mode(struct oracle_guest *g, struct x86_cpu *cpu)
 {
 	struct x86_state s;

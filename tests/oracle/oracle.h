@@ -62,6 +62,8 @@ void oracle_guest_run(struct oracle_guest *g, struct oracle_state *s, const uint
 		      unsigned len);
 // Whether a byte was read, or written, more than once by the last single instruction with devices.
 bool oracle_guest_twice(const struct oracle_guest *g);
+// Whether it read or wrote any.
+bool oracle_guest_touched(const struct oracle_guest *g);
 
 // ---- forms.c
 // A form of instruction: all that decides which handler gets it.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # vmm/x86 against strangers: the real processor and a disassembler.
 ORACLE_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/oracle/*.c))
-$(O)/tests/unit/test_x86_forms: $(ORACLE_OBJ)
+$(O)/tests/unit/test_x86_forms $(O)/tests/unit/test_x86_garbage: $(ORACLE_OBJ)
 $(O)/tests/unit/test_x86_decode: $(ORACLE_OBJ)
 $(O)/tests/unit/test_x86_decode: TEST_LIBS = -lZydis
 
@@ -9,3 +9,8 @@ $(O)/tests/unit/test_x86_decode: TEST_LIBS = -lZydis
 .PHONY: soak
 soak: $(O)/tests/unit/test_x86_forms
 	@SECONDS=$(or $(SECONDS),60) SEED=$(or $(SEED),$(shell date +%s)) CASES=$(CASES) $<
+
+# make MODE=asan soak-garbage [STREAMS=1000000] [SEED=n]
+.PHONY: soak-garbage
+soak-garbage: $(O)/tests/unit/test_x86_garbage
+	@STREAMS=$(or $(STREAMS),1000000) SEED=$(or $(SEED),1) $<

@@ -84,8 +84,8 @@ GUEST(fpu,
 	      NO_HANDLER(fpu));
 GUEST(bell,
       "mov $0xd0010050, %ebx; movl $1, (%rbx); movl $2, (%rbx)\n" SAY("e") STOP NO_HANDLER(bell));
-GUEST(irq,
-      X2APIC "sti; hlt\n" SAY("e") STOP "irq_handler: push %rax; push %rdx; push %rcx\n" SAY(
+GUEST(irq, X2APIC SAY("r") "sti; hlt\n" SAY("e") STOP
+      "irq_handler: push %rax; push %rdx; push %rcx\n" SAY(
 	      "Q") "mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr; pop %rcx; pop %rdx; pop %rax; iretq\n");
 GUEST(triple, "push $0; push $0; lidt (%rsp); ud2\n" NO_HANDLER(triple));
 
@@ -97,7 +97,7 @@ static const struct guest {
 	const char *device; // what the device saw: size and low byte of each write; NULL: nothing
 	bool ends_badly;    // by a triple fault
 	unsigned bells;     // of the doorbell
-	bool irqfd;         // raised before it runs
+	bool irqfd;         // raised when it says 'r'
 } guests[] = {
 #define G(n) .name = #n, .begin = n##_begin, .handler = n##_handler, .end = n##_end
 	{ G(hello), .vector = -1, .port = "hello" },
@@ -114,7 +114,7 @@ static const struct guest {
 	{ G(undefined), .vector = 6, .port = "uc" },
 	{ G(fpu), .vector = -1, .port = "33" },
 	{ G(bell), .vector = -1, .port = "e", .bells = 1 },
-	{ G(irq), .vector = 0x45, .port = "Qe", .irqfd = true },
+	{ G(irq), .vector = 0x45, .port = "rQe", .irqfd = true },
 	{ G(triple), .vector = -1, .port = "", .ends_badly = true },
 };
 
@@ -122,6 +122,7 @@ static const struct guest {
 struct record {
 	char text[256];
 	unsigned len;
+	int irq; // -1: none
 };
 
 static void add(struct record *r, char c)
@@ -138,9 +139,15 @@ static void port_read(void *dev, uint64_t off, void *data, unsigned len)
 
 static void port_write(void *dev, uint64_t off, const void *data, unsigned len)
 {
+	struct record *r = dev;
+	char c = *(const char *)data;
+	uint64_t one = 1;
+
 	(void)len;
 	if (off == 0)
-		add(dev, *(const char *)data);
+		add(r, c);
+	if (off == 0 && c == 'r' && r->irq >= 0)
+		assert_int_equal(write(r->irq, &one, sizeof(one)), sizeof(one));
 }
 
 // Byte i of the device reads as 'A' + i.
@@ -179,7 +186,7 @@ static void set_gate(uint8_t *idt, unsigned vector, uint64_t target)
 static void run_guest(void **state)
 {
 	const struct guest *g = *state;
-	struct record port = { 0 }, device = { 0 };
+	struct record port = { .irq = -1 }, device = { .irq = -1 };
 	struct hv_client client = { .eoi = on_eoi };
 	struct hv_route route = { .gsi = 9, .address = 0xfee00000, .data = 0x45 };
 	int bell = eventfd(0, EFD_NONBLOCK), irq = eventfd(0, EFD_NONBLOCK);
@@ -187,7 +194,7 @@ static void run_guest(void **state)
 	struct hv_vcpu *vcpu;
 	struct hv *hv;
 	struct err e = { 0 };
-	uint64_t n = 0, one = 1;
+	uint64_t n = 0;
 	enum hv_stop stop;
 
 	(void)alarm(20); // a guest that does not end ends the test
@@ -211,8 +218,7 @@ static void run_guest(void **state)
 	assert_int_equal(hv->ops->routes(hv, &route, 1, &e), 0);
 	assert_int_equal(hv->ops->irqfd(hv, irq, 9, &e), 0);
 	assert_int_equal(hv->ops->start_time(hv, &e), 0);
-	if (g->irqfd)
-		assert_int_equal(write(irq, &one, sizeof(one)), sizeof(one));
+	port.irq = g->irqfd ? irq : -1;
 	stop = hv->ops->vcpu_run(vcpu, &e);
 	assert_string_equal(port.text, g->port);
 	assert_string_equal(device.text, g->device ? g->device : "");

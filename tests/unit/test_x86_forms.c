@@ -13,14 +13,20 @@
 
 #include "tests/oracle/oracle.h"
 
-enum { CASES = 8, SHOWN = 24, RUN_MAX = 6 };
+enum { SHOWN = 24, RUN_MAX = 6, TESTS = 3 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { CASES = 1 }; // the native half gains nothing from them
+#else
+enum { CASES = 5 };
+#endif
 
 struct bench {
 	struct oracle_guest *guest;
 	struct oracle_forms forms;
 	struct oracle_rng rng;
 	uint64_t seed, cases, faulted, skipped;
-	unsigned bad, shown;
+	unsigned bad, shown, unsteady;
 	bool seen[4][256]; // opcodes of which a difference was shown
 };
 
@@ -216,6 +222,37 @@ static void place(struct bench *b, const uint8_t *code, unsigned len, bool put)
 	}
 }
 
+// Devices notice what memory does not: a byte accessed twice (CMPS may, of one place), or an operand of which one page is
+// not there.
+static bool device_misused(struct bench *b, const struct x86_insn *in, const struct oracle_state *s)
+{
+	bool cmps = in->map == 0 && (in->opcode & 0xfe) == 0xa6;
+	bool stack = in->map == 0 && (in->opcode == 0xff || in->opcode == 0x8f);
+
+	if (s->vector == EXC_PF && in->has_modrm && in->mod != 3 && !stack)
+		return oracle_guest_touched(b->guest);
+	return oracle_guest_twice(b->guest) && !in->rep && !in->repne && !cmps;
+}
+
+// Code that was written by another address is now and then not all seen by the real processor, in a few of a million
+// cases. What remains the same in a second run is a difference.
+static bool steady(struct bench *b, const struct oracle_state *from, const uint8_t *code,
+		   unsigned len, const struct oracle_state *a, const struct oracle_state *s,
+		   const struct expectation *e)
+{
+	struct oracle_state again = *from;
+	bool differs;
+
+	if (a->vector != EXC_UD || s->vector == EXC_UD || memory_differs(b, false))
+		return true; // nothing but an instruction that was not seen right
+	place(b, code, len, true);
+	oracle_native_run(&again);
+	place(b, code, len, false);
+	differs = !same(b, &again, s, e);
+	b->unsteady += !differs;
+	return differs;
+}
+
 static void run_case(struct bench *b, uint64_t seed, const struct x86_insn *in,
 		     const struct oracle_state *from, const uint8_t *code, unsigned len,
 		     bool single, const struct expectation *e)
@@ -229,10 +266,10 @@ static void run_case(struct bench *b, uint64_t seed, const struct x86_insn *in,
 	place(b, code, len, false);
 	b->cases++;
 	b->faulted += a.vector >= 0;
-	if (!same(b, &a, &s, e))
-		report(b, seed, in, code, len, from, &a, &s);
-	else if (oracle_guest_twice(b->guest) && !in->rep && !in->repne &&
-		 (in->map || (in->opcode & 0xfe) != 0xa6)) // CMPS may read one place twice
+	if (!same(b, &a, &s, e)) {
+		if (steady(b, from, code, len, &a, &s, e))
+			report(b, seed, in, code, len, from, &a, &s);
+	} else if (device_misused(b, in, &s))
 		report(b, seed, in, code, len, from, &a, &s);
 }
 
@@ -373,7 +410,7 @@ static uint64_t mix(uint64_t v)
 // All forms, a few times each, and as many sequences; then on until the time is over.
 static void run(struct bench *b, bool sequences)
 {
-	double begin = now(), end = begin + (double)option("SECONDS", 0);
+	double begin = now(), end = begin + (double)option("SECONDS", 0) / TESTS;
 	uint64_t n = 0;
 
 	do
@@ -398,6 +435,7 @@ static void check(bool devices, bool sequences)
 	run(&b, sequences);
 	bench_close(&b);
 	assert_int_equal(b.bad, 0);
+	assert_true(b.unsteady <= 1 + b.cases / 100000);
 	assert_true(b.faulted > b.cases / 50 && b.faulted < b.cases / 2);
 }
 

@@ -153,7 +153,7 @@ DEF4(xor, "xor", "")
 DEFCMP4(cmp, "cmp")
 DEFCMP4(test, "test")
 
-enum form { RR, RM, MR, RI, MI, LMR, LMI, FORM_COUNT };
+enum form { RR = FORM_rr, RM = FORM_rm, MR = FORM_mr, RI = FORM_ri, MI = FORM_mi, LMR, LMI, FORM_COUNT };
 #define ROW(name, bits)                                                                            \
 	{ name##bits##_rr, name##bits##_rm, name##bits##_mr, name##bits##_ri, name##bits##_mi,     \
 	  name##bits##_lmr, name##bits##_lmi }
@@ -161,10 +161,15 @@ enum form { RR, RM, MR, RI, MI, LMR, LMI, FORM_COUNT };
 	{ name##bits##_rr, name##bits##_rm, name##bits##_mr, name##bits##_ri, name##bits##_mi, NULL, NULL }
 #define ROWS(name) { ROW(name, 8), ROW(name, 16), ROW(name, 32), ROW(name, 64) }
 #define ROWSC(name) { ROWC(name, 8), ROWC(name, 16), ROWC(name, 32), ROWC(name, 64) }
-enum { ALU_TEST = 8 };
+enum { ALU_TEST = ALU_test };
 static x86_fn *const alu[9][4][FORM_COUNT] = {
 	ROWS(add), ROWS(or), ROWS(adc), ROWS(sbb), ROWS(and), ROWS(sub), ROWS(xor), ROWSC(cmp), ROWSC(test),
 };
+
+x86_fn *x86_alu_fn(unsigned which, unsigned size, unsigned form)
+{
+	return alu[which][size][form];
+}
 
 // ---- one operand
 #define UN(name, bits, asmop, pre)                                                                 \

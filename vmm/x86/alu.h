@@ -47,6 +47,13 @@
 #define CON32 "r"
 #define CON64 "r"
 
+// The handler of a two-operand instruction by number, size index and form (alu.c); whether a handler is that of the
+// condition's jump within the page (branch.c).
+enum { ALU_cmp = 7, ALU_test = 8 };
+enum { FORM_rr, FORM_rm, FORM_mr, FORM_ri, FORM_mi };
+x86_fn *x86_alu_fn(unsigned which, unsigned size, unsigned form);
+bool x86_jcc_is_near(x86_fn *fn, unsigned cond);
+
 // Fills both register numbers for the operand size (byte registers are offsets).
 static inline void bind_regs(struct x86_bind *b, bool bytes)
 {

@@ -14,6 +14,10 @@
 
 enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, PAGES_MAX = 4096 };
 
+enum { SCRATCH_BYTES = 4096 };
+_Static_assert(sizeof(struct x86_block) + 4 * sizeof(struct x86_op) < SCRATCH_BYTES,
+	       "one instruction");
+
 struct code_page {
 	uint64_t gpa;
 	uint32_t lines; // bit per 128 bytes that holds code
@@ -44,13 +48,12 @@ int x86_code_init(struct x86_cpu *cpu)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+	c->arena = mmap(NULL, ARENA_BYTES + SCRATCH_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	c->scratch =
-		calloc(1, sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op));
 	cpu->code = c;
-	if (c->arena == MAP_FAILED || !c->scratch)
+	if (c->arena == MAP_FAILED)
 		return -ENOMEM; // x86_code_done frees
+	c->scratch = (struct x86_block *)(void *)(c->arena + ARENA_BYTES);
 	return 0;
 }
 
@@ -61,9 +64,9 @@ void x86_code_done(struct x86_cpu *cpu)
 	if (!c)
 		return;
 	if (c->arena != MAP_FAILED)
-		(void)munmap(c->arena, ARENA_BYTES); // cannot fail on what mmap gave
-	free(c->scratch);
-	(void)munmap(c, sizeof(*c)); // as above
+		(void)munmap(c->arena,
+			     ARENA_BYTES + SCRATCH_BYTES); // cannot fail on what mmap gave
+	(void)munmap(c, sizeof(*c));                       // as above
 	cpu->code = NULL;
 }
 
@@ -146,7 +149,8 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		if (*at)
 			*at = b->hash_next;
 		b->ops[0].fn = op_dead;
-		for (unsigned i = 1; b == cpu->block && i < b->n_ops; i++)
+		b->ops[1].fn = op_stale;
+		for (unsigned i = 2; b == cpu->block && i < b->n_ops; i++)
 			b->ops[i].fn = op_stale;
 	}
 	p->blocks = NULL;
@@ -156,15 +160,12 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 }
 
-void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+// Drops the page's blocks if one of the lines written holds code. p may be NULL.
+static void drop_written(struct x86_cpu *cpu, struct code_page *p, uint64_t gpa, unsigned len)
 {
-	struct code_page *p = page_find(cpu->code, gpa);
-	struct x86_page *page = cpu_page(cpu, gpa);
 	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
 		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 
-	if (page && (atomic_load(&page->code) & ~cpu->mark))
-		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
 	if (!p)
 		return;
 	for (unsigned i = first; i <= last && i < 32; i++)
@@ -172,6 +173,37 @@ void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 			page_drop(cpu, p);
 			return;
 		}
+}
+
+void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+{
+	struct code_page *p = page_find(cpu->code, gpa);
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (page && (atomic_load(&page->code) & ~cpu->mark))
+		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
+	drop_written(cpu, p, gpa, len);
+}
+
+void x86_code_will_change(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+{
+	enum { ROOM = sizeof(cpu->untold) / sizeof(*cpu->untold) };
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	drop_written(cpu, page_find(cpu->code, gpa), gpa, len);
+	if (!page || !(atomic_load(&page->code) & ~cpu->mark))
+		return;
+	if (cpu->n_untold == ROOM)
+		x86_code_tell(cpu);
+	cpu->untold[cpu->n_untold++] = gpa & PAGE_MASK_;
+	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
+}
+
+void x86_code_tell(struct x86_cpu *cpu)
+{
+	for (unsigned i = 0; i < cpu->n_untold; i++)
+		cpu->env->code_changed(cpu->arg, cpu->untold[i]);
+	cpu->n_untold = 0;
 }
 
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host)
@@ -192,12 +224,12 @@ void x86_code_changed(struct x86_cpu *cpu, uint64_t gpa)
 	if (cpu->n_changed <= ROOM)
 		cpu->n_changed++;
 	pthread_mutex_unlock(&cpu->changed_lock);
-	atomic_store(&cpu->notify, 1);
+	atomic_fetch_or(&cpu->notify, NOTIFY_PAGES);
 	atomic_store(&cpu->attn, 1);
 }
 
 // Whatever of these pages is not what was decoded goes, and with it this processor's mark.
-void x86_code_take_changes(struct x86_cpu *cpu)
+bool x86_code_take_changes(struct x86_cpu *cpu)
 {
 	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
 	uint64_t gpas[ROOM];
@@ -219,8 +251,7 @@ void x86_code_take_changes(struct x86_cpu *cpu)
 		else if (page && (!p || !p->lines))
 			atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 	}
-	if (n > ROOM)
-		x86_notify_write(cpu);
+	return n > ROOM;
 }
 
 // Marks the page before anything is read of it to be decoded. Whoever may store there unseen is made to tell from now on.
@@ -321,10 +352,8 @@ OPH(op_enter)
 OPH(op_fall)
 {
 	if (likely(op->link != NULL)) {
-		const struct x86_op *o = op->link->ops;
-
 		cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;
-		X86_GO(cpu, o);
+		ENTER(op->link);
 	}
 	cpu->link_from = op;
 	cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;
@@ -527,6 +556,13 @@ static int fetch_decode(struct x86_cpu *cpu, struct fetch *f, unsigned off, unsi
 	return x86_decode(buf, 15, bits, in);
 }
 
+// A conditional jump of 64-bit mode.
+static bool is_jcc(const struct x86_insn *in)
+{
+	return in->mode == 64 && (in->map ? in->map == 1 && (in->opcode & 0xf0) == 0x80
+					  : (in->opcode & 0xf0) == 0x70);
+}
+
 static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint32_t mode)
 {
 	struct x86_code *c = cpu->code;
@@ -556,6 +592,8 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 			break;
 		}
 		n += bind(cpu, &in, &b->ops[n], off, b->insns, mode, b->gpa, &ends, &no_fall);
+		if (b->insns && is_jcc(&in))
+			x86_fuse(&b->ops[n - 2], &b->ops[n - 1], in.opcode & 15);
 		off += in.len;
 		b->insns++;
 		if (crosses)

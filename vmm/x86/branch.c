@@ -3,47 +3,36 @@
 // Macros that make handlers, one row a form: laid out by hand.
 // clang-format off
 #include "vmm/x86/alu.h"
-
-#define COND_L(c) (((c) >> 15 ^ (c)) & 1)
-
-// A direct jump inside its page: by the link once it is known.
-#define TAKE_LINK                                                                                  \
-	do {                                                                                       \
-		if (likely(op->link != NULL)) {                                                    \
-			const struct x86_op *o_ = op->link->ops;                                   \
-			cpu->gpr[X86_REG_BVA] += (uint64_t)(int64_t)op->disp;                      \
-			X86_GO(cpu, o_);                                                           \
-		}                                                                                  \
-		cpu->link_from = op;                                                               \
-		cpu->rip = cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp;                    \
-		return NULL;                                                                       \
-	} while (0)
-#define FAR_TARGET (cpu->gpr[X86_REG_BVA] + (uint64_t)(int64_t)op->disp)
+#include "vmm/x86/jump.h"
 
 #define JCC(name, cond)                                                                            \
 	OPH(j##name##_near)                                                                        \
 	{                                                                                          \
 		if (cond)                                                                          \
 			TAKE_LINK;                                                                 \
-		NEXT;                                                                              \
+		FALL;                                                                              \
 	}                                                                                          \
 	OPH(j##name##_far)                                                                         \
 	{                                                                                          \
 		if (cond)                                                                          \
 			JUMP_TO(FAR_TARGET);                                                       \
-		NEXT;                                                                              \
+		FALL;                                                                              \
 	}
+#define X(name, cond) JCC(name, cond)
 #define C cpu->cc
-JCC(o, C & CC_OF) JCC(no, !(C & CC_OF)) JCC(b, C & CC_CF) JCC(ae, !(C & CC_CF)) JCC(z, C & CC_ZF) JCC(nz, !(C & CC_ZF))
-JCC(be, C & (CC_CF | CC_ZF)) JCC(a, !(C & (CC_CF | CC_ZF))) JCC(s, C & CC_SF) JCC(ns, !(C & CC_SF))
-JCC(p, C & CC_PF) JCC(np, !(C & CC_PF)) JCC(l, COND_L(C)) JCC(ge, !COND_L(C))
-JCC(le, (C & CC_ZF) || COND_L(C)) JCC(g, !((C & CC_ZF) || COND_L(C)))
+PER_CONDITION
 #undef C
+#undef X
 #define JROW(name) { j##name##_near, j##name##_far }
 static x86_fn *const jcc[16][2] = {
 	JROW(o), JROW(no), JROW(b), JROW(ae), JROW(z), JROW(nz), JROW(be), JROW(a),
 	JROW(s), JROW(ns), JROW(p), JROW(np), JROW(l), JROW(ge), JROW(le), JROW(g),
 };
+
+bool x86_jcc_is_near(x86_fn *fn, unsigned cond)
+{
+	return fn == jcc[cond][0];
+}
 
 OPH(jmp_near) { TAKE_LINK; }
 OPH(jmp_far) { JUMP_TO(FAR_TARGET); }

@@ -273,13 +273,19 @@ struct x86_cpu {
 	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
 	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
-	_Atomic uint32_t notify;      // x86_notify_write happened, or changed pages wait
-	bool shared;                  // with other processors
+	_Atomic uint32_t notify; // x86_notify_write happened, or changed pages wait
+	bool shared;             // with other processors
+	uint32_t pauses;         // PAUSEs so far
+	uint64_t untold[4];      // pages with code of others that an atomic operation has stored to
+	unsigned n_untold;
 	uint8_t mark;                 // this one's bit in struct x86_page
 	pthread_mutex_t changed_lock; // guards the two below
 	uint64_t changed[16];         // pages with code that others stored to
 	unsigned n_changed;           // more than there is room for: any page
 };
+
+// Bits of cpu->notify.
+enum { NOTIFY_PAGES = 1, NOTIFY_ALL = 2 };
 
 // How x86_run's setjmp is left.
 enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
@@ -390,6 +396,43 @@ int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uin
 // page follow it; NULL otherwise (devices, code pages).
 uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, bool write);
 
+// The same three by a stub that keeps every register (mem_stubs.S), for the misses of the fast paths below: with a call that
+// the compiler knows of, each handler would save registers on its stack for it, hit or miss.
+static inline uint64_t ld_miss(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
+			       uint64_t size)
+{
+	uint64_t v;
+
+	__asm__ volatile("call x86_ld_stub"
+			 : "=a"(v)
+			 : "D"(cpu), "S"(op), "d"(va), "c"(size)
+			 : "memory", "cc");
+	return v;
+}
+
+static inline void *rmw_miss(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
+			     uint64_t size)
+{
+	void *p;
+
+	__asm__ volatile("call x86_rmw_stub"
+			 : "=a"(p)
+			 : "D"(cpu), "S"(op), "d"(va), "c"(size)
+			 : "memory", "cc");
+	return p;
+}
+
+static inline void st_miss(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, uint64_t size,
+			   uint64_t v)
+{
+	register uint64_t value __asm__("r8") = v;
+
+	__asm__ volatile("call x86_st_stub"
+			 :
+			 : "D"(cpu), "S"(op), "d"(va), "c"(size), "r"(value)
+			 : "memory", "cc");
+}
+
 #define X86_LD(bits, bytes)                                                                    \
 	static inline uint##bits##_t ld##bits(struct x86_cpu *cpu, const struct x86_op *op,    \
 					      uint64_t va)                                     \
@@ -397,7 +440,7 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];             \
 		if (likely(e_->tag_r == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
 			return *(const u##bits##u *)(uintptr_t)(va + e_->addend);              \
-		return (uint##bits##_t)x86_ld_slow(cpu, op, va, bytes);                        \
+		return (uint##bits##_t)ld_miss(cpu, op, va, bytes);                            \
 	}                                                                                      \
 	static inline void st##bits(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, \
 				    uint##bits##_t v)                                          \
@@ -406,7 +449,7 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
 			*(u##bits##u *)(uintptr_t)(va + e_->addend) = v;                       \
 		else                                                                           \
-			x86_st_slow(cpu, op, va, bytes, v);                                    \
+			st_miss(cpu, op, va, bytes, v);                                        \
 	}                                                                                      \
 	static inline u##bits##u *rmw##bits(struct x86_cpu *cpu, const struct x86_op *op,      \
 					    uint64_t va)                                       \
@@ -414,7 +457,7 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 		const struct x86_tlb_entry *e_ = &cpu->tlb[(va >> 12) & TLB_MASK];             \
 		if (likely(e_->tag_w == ((va + (bytes - 1)) & PAGE_MASK_)))                    \
 			return (u##bits##u *)(uintptr_t)(va + e_->addend);                     \
-		return x86_rmw_slow(cpu, op, va, bytes);                                       \
+		return rmw_miss(cpu, op, va, bytes);                                           \
 	}
 typedef uint8_t u8u;
 X86_LD(8, 1)
@@ -501,14 +544,28 @@ static inline struct x86_jump_entry *jump_slot(struct x86_cpu *cpu, uint64_t va)
 	return &cpu->jump[(va ^ (va >> 12)) & (JUMP_ENTRIES - 1)];
 }
 
+// Goes on in block b_, whose first byte is at the address in X86_REG_BVA, unless something wants attention first. What
+// op_enter does, without a jump of its own.
+#define ENTER(b_)                                                                       \
+	do {                                                                            \
+		struct x86_block *in_ = (b_);                                           \
+		const struct x86_op *first_ = in_->ops + 1;                             \
+		if (unlikely(atomic_load_explicit(&cpu->attn, memory_order_relaxed))) { \
+			cpu->rip = cpu->gpr[X86_REG_BVA];                               \
+			return NULL;                                                    \
+		}                                                                       \
+		cpu->block = in_;                                                       \
+		cpu->icount += in_->insns;                                              \
+		X86_GO(cpu, first_);                                                    \
+	} while (0)
+
 #define JUMP_TO(target)                                                         \
 	do {                                                                    \
 		uint64_t va_ = (target);                                        \
 		const struct x86_jump_entry *j_ = jump_slot(cpu, va_);          \
 		if (likely(j_->va == va_ && j_->key == cpu->jkey[va_ >> 63])) { \
-			const struct x86_op *o_ = j_->block->ops;               \
 			cpu->gpr[X86_REG_BVA] = va_;                            \
-			X86_GO(cpu, o_);                                        \
+			ENTER(j_->block);                                       \
 		}                                                               \
 		cpu->rip = va_;                                                 \
 		return NULL;                                                    \
@@ -556,11 +613,13 @@ bool x86_bind_branch(struct x86_bind *b);  // branch.c
 bool x86_bind_string(struct x86_bind *b);  // string.c
 bool x86_bind_sys(struct x86_bind *b);     // sys.c
 bool x86_bind_control(struct x86_bind *b); // control.c
-bool x86_bind_bits(struct x86_bind *b);    // bits.c
-bool x86_bind_simd(struct x86_bind *b);    // simd_bind.c: SSE and MMX
-bool x86_bind_x87(struct x86_bind *b);     // x87.c
-bool x86_bind_legacy(struct x86_bind *b);  // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
-x86_fn x86_op_ud;                          // raises #UD
+// fuse.c: first may become one with the conditional jump that follows it.
+void x86_fuse(struct x86_op *first, const struct x86_op *jump, unsigned cond);
+bool x86_bind_bits(struct x86_bind *b);   // bits.c
+bool x86_bind_simd(struct x86_bind *b);   // simd_bind.c: SSE and MMX
+bool x86_bind_x87(struct x86_bind *b);    // x87.c
+bool x86_bind_legacy(struct x86_bind *b); // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
+x86_fn x86_op_ud;                         // raises #UD
 
 // 8-bit register operand as byte offset into gpr.
 static inline uint8_t reg8_offset(const struct x86_insn *in, unsigned r)
@@ -584,7 +643,11 @@ bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa);
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host);
 // Handles what x86_code_changed left.
-void x86_code_take_changes(struct x86_cpu *cpu);
+bool x86_code_take_changes(struct x86_cpu *cpu); // true: too many to know
+// Before an atomic operation on [gpa, gpa + len), which has no store of its own to come after: own code goes now, the other
+// processors are told by x86_code_tell, at the next attention or before an interrupt is sent to one of them.
+void x86_code_will_change(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
+void x86_code_tell(struct x86_cpu *cpu);
 // The shared marks of a page, or NULL where memory is not shared.
 static inline struct x86_page *cpu_page(struct x86_cpu *cpu, uint64_t gpa)
 {
