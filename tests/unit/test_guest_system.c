@@ -42,6 +42,10 @@ GUEST(detect, 64, // DR7.GD: MOV DR faults, and GD is off in the handler
 GUEST(shadow, 64, // nothing is stepped between a load of SS and the next instruction
       "xor %eax, %eax; mov $0x20, %ax; pushfq; orl $0x100, (%rsp); popfq; mov %eax, %ss; nop; nop; pushfq; andl $~0x100, (%rsp); popfq\n" SAY64(
 	      "e") STOP "shadow_handler: " SAY_DR6 "iretq");
+GUEST(shadow_icebp,
+      64, // a data breakpoint held back by a load of SS comes with the #DB of INT1, not after it
+      "movl $0x20, 0x5004; mov $0x5004, %eax; mov %rax, %dr1; mov $0xf00008, %eax; mov %rax, %dr7; mov 0x5004, %ss; .byte 0xf1\n" SAY64(
+	      "e") STOP "shadow_icebp_handler: " SAY_DR6 "iretq");
 GUEST(icebp, 64,
       ".byte 0xf1\n" SAY64("e") STOP
       "icebp_handler: mov %dr6, %rax; test $0x400f, %eax; jnz 1f\n" SAY64("i") "1: iretq");
@@ -93,21 +97,22 @@ GUEST(string_fault,
 
 extern const uint8_t step_handler[], step_handler_runs_handler[], breakpoint_handler[],
 	watch_handler[], watch_read_handler[], detect_handler[], shadow_handler[], icebp_handler[],
-	smap_handler[], smep_handler[], umip_handler[], string_fault_handler[];
+	shadow_icebp_handler[], smap_handler[], smep_handler[], umip_handler[],
+	string_fault_handler[];
 
 static const struct guest guests[] = {
 #define G(n, v)                                                                  \
 	.name = #n, .begin = n##_begin, .end = n##_end, .bits = 64, .vector = v, \
 	.handler = n##_handler, .says
 #define N(n) .name = #n, .begin = n##_begin, .end = n##_end, .bits = 64, .says
-	{ G(step, 1) = "ssssse" },       { G(step_handler_runs, 3) = "be" },
-	{ G(breakpoint, 1) = "1r1re" },  { G(watch, 1) = "2a2b22e" },
-	{ G(watch_read, 1) = "444e" },   { G(detect, 1) = "doe" },
-	{ G(shadow, 1) = "ssssse" },     { G(icebp, 1) = "ie" },
-	{ G(smap, 14) = "aAbCcdAef" },   { G(smep, 14) = "aQb" },
-	{ N(accessed) = "131" },         { N(global) = "112" },
-	{ G(umip, 13) = "5" },           { N(self_modify) = "bc" },
-	{ G(string_fault, 14) = "12e" },
+	{ G(step, 1) = "ssssse" },      { G(step_handler_runs, 3) = "be" },
+	{ G(breakpoint, 1) = "1r1re" }, { G(watch, 1) = "2a2b22e" },
+	{ G(watch_read, 1) = "444e" },  { G(detect, 1) = "doe" },
+	{ G(shadow, 1) = "ssssse" },    { G(shadow_icebp, 1) = "2e" },
+	{ G(icebp, 1) = "ie" },         { G(smap, 14) = "aAbCcdAef" },
+	{ G(smep, 14) = "aQb" },        { N(accessed) = "131" },
+	{ N(global) = "112" },          { G(umip, 13) = "5" },
+	{ N(self_modify) = "bc" },      { G(string_fault, 14) = "12e" },
 };
 
 int main(void)

@@ -251,6 +251,10 @@ bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t 
 
 	cpu->halted = false;
 	cpu->stepping = false;
+	if (vector == EXC_DB && exception) { // with it go the data breakpoints that a load of SS held back
+		cpu->dr[6] |= cpu->db_hits;
+		cpu->db_hits = 0;
+	}
 	cpu->link_from = NULL; // the jump that was taken last does not lead to the handler
 	for (unsigned depth = 0; depth < 8; depth++) {
 		struct x86_exception x;
