@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # An independent client on the software partition, as TAP: QEMU's -accel mshv boots unmodified kernels. What the guest says
 # on its serial port decides; each boot has its time.
-#   O=BUILD_DIR [QEMU_MSHV=QEMU] check.sh
+#   O=BUILD_DIR [QEMU_MSHV=QEMU] check.bash
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 O=$(cd "$O" && pwd)
