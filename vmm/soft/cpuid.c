@@ -35,12 +35,101 @@ static const struct leaf {
 	{ 0x40000000, ~0u, { 0x40000006, 0x7263694d, 0x666f736f, 0x76482074 } }, // "Microsoft Hv"
 	{ 0x40000001, ~0u, { 0x31237648, 0, 0, 0 } },                            // "Hv#1"
 	{ 0x40000002, ~0u, { 0x00004a61, 0x000a0000, 0, 0 } },
-	// Reference counter, APIC MSRs, hypercall, VP index, reference TSC, frequencies, invariant TSC; EDX: frequencies, crash
-	{ 0x40000003, ~0u, { 0x00008a72, 0, 0, 0x00000500 } },
+	{ 0x40000003, ~0u, { 0, 0, 0, 0 } },          // by the partition's features
 	{ 0x40000004, ~0u, { 0, 0xffffffff, 0, 0 } }, // no recommendation; never notify of spinning
 	{ 0x40000005, ~0u, { SOFT_VPS, SOFT_VPS, 0, 0 } },
 	{ 0x40000006, ~0u, { 0, 0, 0, 0 } },
 };
+
+// Features that a client may take away, as bits of the processor feature banks, and where CPUID has them.
+static const struct feature {
+	uint8_t bank_bit; // 64 and up: bank 1
+	uint32_t leaf, sub;
+	uint8_t reg, bit;
+} features[] = {
+	{ 0, 1, 0, 2, 0 },            // SSE3
+	{ 1, 0x80000001, 0, 2, 0 },   // LAHF, SAHF
+	{ 2, 1, 0, 2, 9 },            // SSSE3
+	{ 3, 1, 0, 2, 19 },           // SSE4.1
+	{ 4, 1, 0, 2, 20 },           // SSE4.2
+	{ 7, 1, 0, 2, 23 },           // POPCNT
+	{ 8, 1, 0, 2, 13 },           // CMPXCHG16B
+	{ 15, 0x80000001, 0, 3, 26 }, // 1 GiB pages
+	{ 21, 1, 0, 2, 30 },          // RDRAND
+	{ 22, 7, 0, 1, 0 },           // FSGSBASE
+	{ 23, 7, 0, 1, 7 },           // SMEP
+	{ 24, 7, 0, 1, 9 },           // ERMS
+	{ 29, 1, 0, 2, 22 },          // MOVBE
+	{ 32, 7, 0, 1, 18 },          // RDSEED
+	{ 35, 7, 0, 1, 20 },          // SMAP
+	{ 38, 0x80000001, 0, 3, 27 }, // RDTSCP
+	{ 49, 7, 0, 3, 4 },           // FSRM
+	{ 57, 7, 0, 2, 22 },          // RDPID
+	{ 58, 7, 0, 2, 2 },           // UMIP
+	{ 65, 0x80000007, 0, 3, 8 },  // invariant TSC
+	{ 81, 1, 0, 2, 24 },          // TSC deadline
+	{ 83, 7, 1, 0, 10 },          // fast zero-length MOVSB
+	{ 84, 7, 1, 0, 11 },          // fast short STOSB
+};
+
+static const struct leaf *leaf_find(uint32_t leaf, uint32_t sub)
+{
+	for (unsigned i = 0; i < sizeof(leaves) / sizeof(*leaves); i++)
+		if (leaves[i].leaf == leaf && (leaves[i].sub == ~0u || leaves[i].sub == sub))
+			return &leaves[i];
+	return NULL;
+}
+
+uint64_t soft_cpu_features(const struct soft_partition *p, unsigned bank)
+{
+	uint64_t have = 0;
+
+	for (unsigned i = 0; i < sizeof(features) / sizeof(*features); i++) {
+		const struct feature *f = &features[i];
+		const struct leaf *l = leaf_find(f->leaf, f->sub);
+
+		if (f->bank_bit / 64u == bank && l && l->r[f->reg] >> f->bit & 1)
+			have |= 1ull << f->bank_bit % 64u;
+	}
+	return p ? have & ~p->disabled[bank] : have;
+}
+
+static void take_away(const struct soft_partition *p, uint32_t leaf, uint32_t sub, uint32_t out[4])
+{
+	for (unsigned i = 0; i < sizeof(features) / sizeof(*features); i++) {
+		const struct feature *f = &features[i];
+
+		if (f->leaf == leaf && (leaf != 7 || f->sub == sub) &&
+		    p->disabled[f->bank_bit / 64u] >> f->bank_bit % 64u & 1)
+			out[f->reg] &= ~(1u << f->bit);
+	}
+}
+
+// 40000003h: EAX and EBX are the privileges, EDX what there is besides.
+static void privileges(const struct soft_partition *p, uint32_t out[4])
+{
+	static const struct {
+		uint8_t feature, reg, bit;
+	} bits[] = {
+		{ HV_SYNTH_ACCESS_VP_RUN_TIME_REG, 0, 0 },
+		{ HV_SYNTH_ACCESS_PARTITION_REFERENCE_COUNTER, 0, 1 },
+		{ HV_SYNTH_ACCESS_SYNIC_REGS, 0, 2 },
+		{ HV_SYNTH_ACCESS_SYNTHETIC_TIMER_REGS, 0, 3 },
+		{ HV_SYNTH_ACCESS_INTR_CTRL_REGS, 0, 4 },
+		{ HV_SYNTH_ACCESS_HYPERCALL_REGS, 0, 5 },
+		{ HV_SYNTH_ACCESS_VP_INDEX, 0, 6 },
+		{ HV_SYNTH_ACCESS_PARTITION_REFERENCE_TSC, 0, 9 },
+		{ HV_SYNTH_ACCESS_FREQUENCY_REGS, 0, 11 },
+		{ HV_SYNTH_HV1, 0, 15 }, // invariant TSC control
+		{ HV_SYNTH_ACCESS_FREQUENCY_REGS, 3, 8 },
+		{ HV_SYNTH_HYPERVISOR_PRESENT, 3, 10 }, // crash MSRs
+		{ HV_SYNTH_DIRECT_SYNTHETIC_TIMERS, 3, 19 },
+	};
+
+	for (unsigned i = 0; i < sizeof(bits) / sizeof(*bits); i++)
+		if (p->synth_features >> bits[i].feature & 1)
+			out[bits[i].reg] |= 1u << bits[i].bit;
+}
 
 static void apply_overrides(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
@@ -59,22 +148,30 @@ static void apply_overrides(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uin
 
 void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
+	const struct leaf *l = leaf_find(leaf, sub);
+	bool present = vp->p->synth_features >> HV_SYNTH_HYPERVISOR_PRESENT & 1;
+
 	memset(out, 0, 16);
 	// Xen and KVM look for themselves at 510 leaves: nothing there.
 	if (leaf > 0x40000006 && leaf < 0x80000000)
 		return;
-	for (unsigned i = 0; i < sizeof(leaves) / sizeof(*leaves); i++)
-		if (leaves[i].leaf == leaf && (leaves[i].sub == ~0u || leaves[i].sub == sub)) {
-			memcpy(out, leaves[i].r, 16);
-			break;
-		}
+	if (leaf >= 0x40000000 && leaf < 0x80000000 && !present)
+		return;
+	if (l)
+		memcpy(out, l->r, 16);
+	take_away(vp->p, leaf, sub, out);
 	switch (leaf) {
 	case 1:
 		out[1] |= vp->index << 24;
+		if (!present)
+			out[2] &= ~(1u << 31);
 		break;
 	case 0xb:
 		out[2] = (out[2] & ~0xffu) | (sub & 0xff);
 		out[3] = vp->index;
+		break;
+	case 0x40000003:
+		privileges(vp->p, out);
 		break;
 	case 0x15: // TSC = crystal * EBX / EAX
 		out[0] = 1;

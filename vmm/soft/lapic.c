@@ -134,6 +134,13 @@ void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
 	pthread_mutex_unlock(&l->lock);
 }
 
+void soft_lapic_auto_eoi(struct soft_lapic *l, const uint32_t vectors[8])
+{
+	pthread_mutex_lock(&l->lock);
+	memcpy(l->auto_eoi, vectors, sizeof(l->auto_eoi));
+	pthread_mutex_unlock(&l->lock);
+}
+
 bool soft_lapic_waiting(struct soft_lapic *l)
 {
 	return atomic_load(&l->pending);
@@ -149,7 +156,8 @@ int soft_lapic_take(struct soft_lapic *l)
 	v = deliverable_locked(l);
 	if (v >= 0) {
 		l->irr[v >> 5] &= ~(1u << (v & 31));
-		l->isr[v >> 5] |= 1u << (v & 31);
+		if (!(l->auto_eoi[v >> 5] >> (v & 31) & 1)) // such a one is never in service
+			l->isr[v >> 5] |= 1u << (v & 31);
 	}
 	atomic_store(&l->pending, false);
 	update_locked(l);
@@ -209,7 +217,7 @@ static void timer_set_locked(struct soft_lapic *l)
 	int64_t now = io_now_ns();
 
 	if (timer_mode(l) == TIMER_DEADLINE) {
-		uint64_t tsc = soft_guest_tsc(l->vp->p);
+		uint64_t tsc = soft_vp_tsc(l->vp);
 
 		if (!l->deadline) {
 			timer_arm(l, 0, 0);

@@ -16,6 +16,7 @@
 
 #include "base/io.h"
 #include "base/own.h"
+#include "vmm/soft/user.h"
 
 // ---- time
 static void cpuid_host(uint32_t leaf, uint32_t out[4])
@@ -63,7 +64,8 @@ uint64_t soft_guest_tsc(const struct soft_partition *p)
 
 uint64_t soft_reference_time(const struct soft_partition *p)
 {
-	return (uint64_t)((unsigned __int128)soft_guest_tsc(p) * 10000000 / p->tsc_hz);
+	return (uint64_t)((unsigned __int128)soft_guest_tsc(p) * 10000000 / p->tsc_hz) +
+	       p->ref_adjust;
 }
 
 // ---- the thread
@@ -82,21 +84,6 @@ void soft_device_wrote(struct soft_partition *p)
 			x86_notify_write(p->vps[i]->cpu);
 }
 
-static void irqfd_fire(struct soft_partition *p, unsigned slot)
-{
-	struct soft_route route = { 0 };
-	uint64_t n;
-
-	pthread_mutex_lock(&p->irq_lock);
-	if (p->irqfds[slot].used && read(p->irqfds[slot].fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
-		route = p->routes[p->irqfds[slot].gsi];
-	pthread_mutex_unlock(&p->irq_lock);
-	if (!route.valid)
-		return;
-	soft_device_wrote(p);
-	(void)soft_msi(p, route.address, route.data); // nobody to deliver to: lost, as on a bus
-}
-
 static void *partition_thread(void *arg)
 {
 	struct soft_partition *p = arg;
@@ -111,9 +98,11 @@ static void *partition_thread(void *arg)
 			if (key == WATCH_STOP)
 				return NULL;
 			if (key & WATCH_IRQFD)
-				irqfd_fire(p, key & 0xffff);
+				soft_irqfd_fire(p, key);
 			else if (key & WATCH_TIMER)
 				soft_lapic_timer(&p->vps[key & 0xffff]->lapic);
+			else if (key & WATCH_STIMER)
+				soft_stimer_fire(&p->vps[key & 0xffff]->synic);
 		}
 	}
 }
@@ -130,15 +119,9 @@ static void partition_free(struct soft_partition *p)
 	for (unsigned i = 0; i < SOFT_VPS; i++)
 		if (p->vps[i])
 			soft_vp_free(p->vps[i]);
-	for (unsigned i = 0; i < p->n_doorbells; i++)
-		close_fd(p->doorbells[i].fd);
-	for (unsigned i = 0; i < SOFT_IRQFDS; i++)
-		if (p->irqfds[i].used) {
-			close_fd(p->irqfds[i].fd);
-			close_fd(p->irqfds[i].resample);
-		}
-	for (unsigned i = 0; i < p->n_regions; i++)
-		free(p->regions[i].pages);
+	soft_eventfd_done(p);
+	soft_memory_done(p);
+	free(p->pages);
 	soft_stop_done(&p->stop);
 	close_fd(p->epoll_fd);
 	close_fd(p->stop_fd);
@@ -157,9 +140,12 @@ int soft_partition_new(uint64_t flags, struct soft_partition **ret)
 	(void)pthread_mutex_init(&p->lock, NULL); // none of these fails with default attributes
 	(void)pthread_mutex_init(&p->mem_lock, NULL);
 	(void)pthread_mutex_init(&p->irq_lock, NULL);
+	(void)pthread_mutex_init(&p->visit_lock, NULL);
 	soft_stop_init(&p->stop);
 	p->flags = flags;
 	p->refs = 1;
+	p->per_socket = SOFT_VPS;
+	p->pages = aligned_alloc(4096, 8192);
 	p->fd = memfd_create("mshv-partition", MFD_CLOEXEC);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -167,9 +153,12 @@ int soft_partition_new(uint64_t flags, struct soft_partition **ret)
 	p->tsc_zero = __builtin_ia32_rdtsc();
 	if (p->fd < 0 || p->epoll_fd < 0 || p->stop_fd < 0)
 		r = -errno;
+	else if (!p->pages)
+		r = -ENOMEM;
 	else
 		r = soft_watch(p, p->stop_fd, WATCH_STOP);
 	if (r == 0) {
+		memset(p->pages, 0, 8192);
 		// Signals are for the program's own threads.
 		(void)sigfillset(&all);                         // cannot fail
 		(void)pthread_sigmask(SIG_SETMASK, &all, &old); // nor this
@@ -185,193 +174,15 @@ int soft_partition_new(uint64_t flags, struct soft_partition **ret)
 	return 0;
 }
 
+void soft_partition_ref(struct soft_partition *p)
+{
+	atomic_fetch_add(&p->refs, 1);
+}
+
 void soft_partition_unref(struct soft_partition *p)
 {
-	unsigned left;
-
-	pthread_mutex_lock(&p->lock);
-	left = --p->refs;
-	pthread_mutex_unlock(&p->lock);
-	if (!left)
+	if (atomic_fetch_sub(&p->refs, 1) == 1)
 		partition_free(p);
-}
-
-// ---- memory
-void *soft_ram(struct soft_partition *p, uint64_t gpa, uint64_t len, bool *writable)
-{
-	void *hva = NULL;
-
-	pthread_mutex_lock(&p->mem_lock);
-	for (unsigned i = 0; i < p->n_regions; i++) {
-		const struct soft_region *r = &p->regions[i];
-
-		if (gpa >= r->gpa && gpa - r->gpa < r->size && len <= r->size - (gpa - r->gpa)) {
-			hva = r->hva + (gpa - r->gpa);
-			*writable = r->writable;
-			break;
-		}
-	}
-	pthread_mutex_unlock(&p->mem_lock);
-	return hva;
-}
-
-// Marks for the pages of a region, once there is more than one VP to mark them.
-static int pages_new(struct soft_region *r)
-{
-	if (!r->pages)
-		r->pages = calloc(r->size >> 12, sizeof(*r->pages));
-	return r->pages ? 0 : -ENOMEM;
-}
-
-static bool mapped(uint64_t addr, uint64_t size)
-{
-	unsigned char vec[1];
-
-	// Only the ends are looked at: the middle is the caller's promise.
-	return mincore((void *)(uintptr_t)addr, 4096, vec) == 0 &&
-	       mincore((void *)(uintptr_t)(addr + size - 4096), 4096, vec) == 0;
-}
-
-static long set_guest_memory(struct soft_partition *p, const struct mshv_user_mem_region *a)
-{
-	static const uint8_t zero[7];
-	uint64_t gpa = a->guest_pfn << 12;
-	long r = 0;
-
-	if (!a->size || (a->size & 4095) || (a->userspace_addr & 4095) ||
-	    a->flags >> MSHV_SET_MEM_BIT_COUNT || memcmp(a->rsvd, zero, sizeof(zero)) ||
-	    gpa >> 12 != a->guest_pfn || gpa + a->size < gpa)
-		return -EINVAL;
-	soft_stop_begin(p, false); // what goes is used by nobody when this returns
-	pthread_mutex_lock(&p->mem_lock);
-	if (a->flags >> MSHV_SET_MEM_BIT_UNMAP & 1) {
-		r = -ENOENT;
-		for (unsigned i = 0; i < p->n_regions; i++) {
-			struct soft_region *m = &p->regions[i];
-
-			if (gpa < m->gpa || gpa - m->gpa >= m->size)
-				continue;
-			r = -EINVAL;
-			if (m->gpa == gpa && m->size == a->size &&
-			    (uint64_t)(uintptr_t)m->hva == a->userspace_addr) {
-				free(m->pages);
-				*m = p->regions[--p->n_regions];
-				r = 0;
-			}
-			break;
-		}
-	} else {
-		for (unsigned i = 0; i < p->n_regions; i++)
-			if (gpa < p->regions[i].gpa + p->regions[i].size &&
-			    p->regions[i].gpa < gpa + a->size)
-				r = -EEXIST;
-		if (r == 0 && !mapped(a->userspace_addr, a->size))
-			r = -EINVAL;
-		if (r == 0 && p->n_regions == SOFT_REGIONS)
-			r = -ENOMEM;
-		if (r == 0) {
-			struct soft_region *m = &p->regions[p->n_regions];
-
-			*m = (struct soft_region){
-				.gpa = gpa,
-				.size = a->size,
-				.hva = (uint8_t *)(uintptr_t)a->userspace_addr,
-				.writable = a->flags >> MSHV_SET_MEM_BIT_WRITABLE & 1,
-			};
-			r = p->n_vps > 1 ? pages_new(m) : 0;
-			p->n_regions += r == 0;
-		}
-	}
-	pthread_mutex_unlock(&p->mem_lock);
-	for (unsigned i = 0; r == 0 && i < SOFT_VPS; i++)
-		if (p->vps[i])
-			x86_flush_tlb(p->vps[i]->cpu);
-	if (r == 0)
-		atomic_fetch_add(&p->regions_changed, 1);
-	soft_stop_end(p, false);
-	return r;
-}
-
-// ---- doorbells
-static bool same_doorbell(const struct soft_doorbell *d, const struct mshv_user_ioeventfd *a,
-			  bool any)
-{
-	return d->gpa == a->addr && d->len == a->len && d->any == any &&
-	       (any || d->match == a->datamatch);
-}
-
-static long ioeventfd(struct soft_partition *p, const struct mshv_user_ioeventfd *a)
-{
-	bool any = !(a->flags >> MSHV_IOEVENTFD_BIT_DATAMATCH & 1);
-	long r = 0;
-	int fd;
-
-	if (a->flags >> MSHV_IOEVENTFD_BIT_COUNT || a->rsvd[0] || a->rsvd[1] || a->rsvd[2] ||
-	    a->rsvd[3])
-		return -EINVAL;
-	if (a->flags >> MSHV_IOEVENTFD_BIT_PIO & 1)
-		return -EOPNOTSUPP;
-	if (a->len != 0 && a->len != 1 && a->len != 2 && a->len != 4 && a->len != 8)
-		return -EINVAL;
-	if (a->addr + a->len < a->addr)
-		return -EINVAL;
-	pthread_mutex_lock(&p->mem_lock);
-	if (a->flags >> MSHV_IOEVENTFD_BIT_DEASSIGN & 1) {
-		r = -ENOENT;
-		for (unsigned i = 0; i < p->n_doorbells; i++)
-			if (same_doorbell(&p->doorbells[i], a, any) &&
-			    p->doorbells[i].given == a->fd) {
-				close_fd(p->doorbells[i].fd);
-				p->doorbells[i] = p->doorbells[--p->n_doorbells];
-				r = 0;
-				break;
-			}
-	} else {
-		for (unsigned i = 0; i < p->n_doorbells; i++) {
-			const struct soft_doorbell *d = &p->doorbells[i];
-
-			if (d->gpa == a->addr && d->len == a->len &&
-			    (d->any || any || d->match == a->datamatch))
-				r = -EEXIST;
-		}
-		if (r == 0 && p->n_doorbells == SOFT_DOORBELLS)
-			r = -ENOSPC;
-		fd = r == 0 ? fcntl(a->fd, F_DUPFD_CLOEXEC, 0) : -1;
-		if (r == 0 && fd < 0)
-			r = -EBADF;
-		if (r == 0)
-			p->doorbells[p->n_doorbells++] = (struct soft_doorbell){
-				.gpa = a->addr,
-				.match = a->datamatch,
-				.len = a->len,
-				.any = any,
-				.fd = fd,
-				.given = a->fd,
-			};
-	}
-	pthread_mutex_unlock(&p->mem_lock);
-	return r;
-}
-
-bool soft_doorbell_ring(struct soft_partition *p, uint64_t gpa, unsigned len, uint64_t value)
-{
-	uint64_t one = 1;
-	bool rang = false;
-
-	pthread_mutex_lock(&p->mem_lock);
-	for (unsigned i = 0; i < p->n_doorbells; i++) {
-		const struct soft_doorbell *d = &p->doorbells[i];
-
-		if (d->gpa == gpa && (d->len == 0 || d->len == len) &&
-		    (d->any || d->match == value)) {
-			(void)write(d->fd, &one,
-				    sizeof(one)); // a full counter is as good as one more
-			rang = true;
-			break;
-		}
-	}
-	pthread_mutex_unlock(&p->mem_lock);
-	return rang;
 }
 
 // ---- interrupts
@@ -399,8 +210,11 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 		switch (type) {
 		case HV_X64_INTERRUPT_TYPE_FIXED:
 		case HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY:
-		case HV_X64_INTERRUPT_TYPE_EXTINT:
 			soft_lapic_raise(&vp->lapic, vector, level);
+			break;
+		case HV_X64_INTERRUPT_TYPE_EXTINT:
+			atomic_store(&vp->extint, 0x100u | vector);
+			soft_vp_wake(vp);
 			break;
 		case HV_X64_INTERRUPT_TYPE_NMI:
 			vp->lapic.nmi = true;
@@ -427,139 +241,6 @@ int soft_msi(struct soft_partition *p, uint32_t address, uint32_t data)
 			      (uint8_t)data, data >> 15 & 1);
 }
 
-bool soft_resample(struct soft_partition *p, uint8_t vector)
-{
-	uint64_t one = 1;
-	bool told = false;
-
-	pthread_mutex_lock(&p->irq_lock);
-	for (unsigned i = 0; i < SOFT_IRQFDS; i++) {
-		const struct soft_irqfd *f = &p->irqfds[i];
-
-		if (f->used && f->resample >= 0 && p->routes[f->gsi].valid &&
-		    (uint8_t)p->routes[f->gsi].data == vector) {
-			(void)write(f->resample, &one, sizeof(one)); // as for doorbells
-			told = true;
-		}
-	}
-	pthread_mutex_unlock(&p->irq_lock);
-	return told;
-}
-
-static long set_msi_routing(struct soft_partition *p, const struct mshv_user_irq_table *t)
-{
-	if (t->nr > SOFT_GSIS || t->rsvd)
-		return -EINVAL;
-	for (uint32_t i = 0; i < t->nr; i++) {
-		if (t->entries[i].gsi >= SOFT_GSIS || t->entries[i].address_hi)
-			return -EINVAL;
-		for (uint32_t j = 0; j < i; j++)
-			if (t->entries[j].gsi == t->entries[i].gsi)
-				return -EINVAL;
-	}
-	pthread_mutex_lock(&p->irq_lock);
-	memset(p->routes, 0, sizeof(p->routes));
-	for (uint32_t i = 0; i < t->nr; i++)
-		p->routes[t->entries[i].gsi] =
-			(struct soft_route){ true, t->entries[i].address_lo, t->entries[i].data };
-	pthread_mutex_unlock(&p->irq_lock);
-	return 0;
-}
-
-static long irqfd_remove(struct soft_partition *p, const struct mshv_user_irqfd *a)
-{
-	long r = -ENOENT;
-
-	pthread_mutex_lock(&p->irq_lock);
-	for (unsigned i = 0; i < SOFT_IRQFDS; i++) {
-		struct soft_irqfd *f = &p->irqfds[i];
-
-		if (!f->used || f->given != a->fd || f->gsi != a->gsi)
-			continue;
-		(void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, f->fd, NULL); // it is there
-		close_fd(f->fd);
-		close_fd(f->resample);
-		f->used =
-			false; // the thread takes irq_lock before it looks: nothing fires after this
-		r = 0;
-	}
-	pthread_mutex_unlock(&p->irq_lock);
-	return r;
-}
-
-static long irqfd_add(struct soft_partition *p, const struct mshv_user_irqfd *a)
-{
-	bool resample = a->flags >> MSHV_IRQFD_BIT_RESAMPLE & 1;
-	struct soft_irqfd *f = NULL;
-	unsigned slot = 0;
-	long r = 0;
-
-	if (a->gsi >= SOFT_GSIS)
-		return -EINVAL;
-	pthread_mutex_lock(&p->irq_lock);
-	for (unsigned i = SOFT_IRQFDS; i-- > 0;) {
-		if (!p->irqfds[i].used) {
-			f = &p->irqfds[i];
-			slot = i;
-		} else if (p->irqfds[i].given == a->fd) {
-			r = -EBUSY;
-		}
-	}
-	if (r == 0 && resample && !(p->routes[a->gsi].valid && p->routes[a->gsi].data >> 15 & 1))
-		r = -EINVAL; // the route has to be there, and level-triggered
-	if (r == 0 && !f)
-		r = -ENOSPC;
-	if (r == 0) {
-		*f = (struct soft_irqfd){ .resample = -1, .given = a->fd, .gsi = a->gsi };
-		f->fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 0);
-		if (f->fd >= 0 && resample)
-			f->resample = fcntl(a->resamplefd, F_DUPFD_CLOEXEC, 0);
-		if (f->fd < 0 || (resample && f->resample < 0)) {
-			close_fd(f->fd);
-			r = -EBADF;
-		} else {
-			(void)fcntl(
-				f->fd, F_SETFL,
-				O_NONBLOCK); // an eventfd's flag is shared with the giver, who polls it too
-			f->used = true;
-			r = soft_watch(p, f->fd, WATCH_IRQFD | slot);
-			if (r < 0) {
-				f->used = false;
-				close_fd(f->fd);
-				close_fd(f->resample);
-			}
-		}
-	}
-	pthread_mutex_unlock(&p->irq_lock);
-	return r;
-}
-
-static long irqfd(struct soft_partition *p, const struct mshv_user_irqfd *a)
-{
-	if (a->flags >> MSHV_IRQFD_BIT_COUNT)
-		return -EINVAL;
-	return a->flags >> MSHV_IRQFD_BIT_DEASSIGN & 1 ? irqfd_remove(p, a) : irqfd_add(p, a);
-}
-
-// Before a second VP comes: memory is shared from now on.
-static int share_memory(struct soft_partition *p)
-{
-	int r = 0;
-
-	soft_stop_begin(p, false);
-	pthread_mutex_lock(&p->mem_lock);
-	for (unsigned i = 0; i < p->n_regions && r == 0; i++)
-		r = pages_new(&p->regions[i]);
-	pthread_mutex_unlock(&p->mem_lock);
-	for (unsigned i = 0; i < SOFT_VPS && r == 0; i++)
-		if (p->vps[i])
-			x86_share(p->vps[i]->cpu, i);
-	if (r == 0)
-		atomic_fetch_add(&p->regions_changed, 1);
-	soft_stop_end(p, false);
-	return r;
-}
-
 static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 {
 	struct soft_vp *vp;
@@ -569,7 +250,7 @@ static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 		return -EINVAL;
 	if (p->vps[a->vp_index])
 		return -EEXIST;
-	r = p->n_vps == 1 ? share_memory(p) : 0;
+	r = p->n_vps == 1 ? soft_memory_share(p) : 0;
 	r = r < 0 ? r : soft_vp_new(p, a->vp_index, &vp);
 	if (r < 0)
 		return r;
@@ -579,6 +260,8 @@ static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 	if (r == 0) {
 		p->vps[a->vp_index] = vp;
 		r = soft_watch(p, vp->lapic.timer_fd, WATCH_TIMER | a->vp_index);
+		if (r == 0)
+			r = soft_watch(p, vp->synic.timer_fd, WATCH_STIMER | a->vp_index);
 	}
 	if (r < 0) {
 		p->vps[a->vp_index] = NULL;
@@ -590,7 +273,61 @@ static long create_vp(struct soft_partition *p, const struct mshv_create_vp *a)
 	return vp->fd;
 }
 
-long soft_partition_ioctl(struct soft_partition *p, unsigned long req, void *arg)
+static long set_routes(struct soft_partition *p, uint64_t arg)
+{
+	struct mshv_user_irq_entry *entries = NULL;
+	struct mshv_user_irq_table head;
+	long r = 0;
+
+	if (soft_copy_in(&head, arg, sizeof(head)) < 0)
+		return -EFAULT;
+	if (head.nr > SOFT_GSIS || head.rsvd)
+		return -EINVAL;
+	if (head.nr) {
+		entries = calloc(head.nr, sizeof(*entries));
+		r = entries ? soft_copy_in(entries, arg + sizeof(head), head.nr * sizeof(*entries))
+			    : -ENOMEM;
+	}
+	if (r == 0)
+		r = soft_set_msi_routing(p, &head, entries);
+	free(entries);
+	return r;
+}
+
+static long access_bitmap(struct soft_partition *p, uint64_t arg, struct mshv_gpap_access_bitmap *a)
+{
+	long r = soft_gpap_access_bitmap(p, a);
+
+	return r < 0 ? r : soft_copy_out(arg, a, sizeof(*a));
+}
+
+static long with_argument(struct soft_partition *p, unsigned long req, uint64_t arg)
+{
+	union {
+		struct mshv_create_vp vp;
+		struct mshv_user_mem_region region;
+		struct mshv_user_irqfd irqfd;
+		struct mshv_user_ioeventfd ioeventfd;
+		struct mshv_gpap_access_bitmap bitmap;
+	} a;
+
+	if (soft_copy_in(&a, arg, _IOC_SIZE(req)) < 0)
+		return -EFAULT;
+	switch (req) {
+	case MSHV_CREATE_VP:
+		return create_vp(p, &a.vp);
+	case MSHV_SET_GUEST_MEMORY:
+		return soft_set_guest_memory(p, &a.region);
+	case MSHV_IRQFD:
+		return soft_irqfd(p, &a.irqfd);
+	case MSHV_IOEVENTFD:
+		return soft_ioeventfd(p, &a.ioeventfd);
+	default:
+		return access_bitmap(p, arg, &a.bitmap);
+	}
+}
+
+long soft_partition_ioctl(struct soft_partition *p, unsigned long req, uint64_t arg)
 {
 	long r;
 
@@ -601,25 +338,17 @@ long soft_partition_ioctl(struct soft_partition *p, unsigned long req, void *arg
 		r = 0;
 		break;
 	case MSHV_CREATE_VP:
-		r = create_vp(p, arg);
-		break;
 	case MSHV_SET_GUEST_MEMORY:
-		r = set_guest_memory(p, arg);
-		break;
 	case MSHV_IRQFD:
-		r = irqfd(p, arg);
-		break;
 	case MSHV_IOEVENTFD:
-		r = ioeventfd(p, arg);
+	case MSHV_GET_GPAP_ACCESS_BITMAP:
+		r = with_argument(p, req, arg);
 		break;
 	case MSHV_SET_MSI_ROUTING:
-		r = set_msi_routing(p, arg);
+		r = set_routes(p, arg);
 		break;
 	case MSHV_ROOT_HVCALL:
-		r = soft_hvcall(p, NULL, arg);
-		break;
-	case MSHV_GET_GPAP_ACCESS_BITMAP:
-		r = -EOPNOTSUPP;
+		r = soft_hvcall(p, arg);
 		break;
 	default:
 		r = -ENOTTY;

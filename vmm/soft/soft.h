@@ -3,8 +3,8 @@
 // in a table; the VP's memfd is what its register page and message page are mapped from.
 //
 // Threads: each ioctl runs on its caller's; RUN_VP runs the processor there. One more thread per partition waits for
-// irqfds and local APIC timers. Locks: partition->lock or vp->lock (as the driver: one ioctl at a time per object), then
-// partition->mem_lock or partition->irq_lock, then lapic->lock.
+// irqfds and timers. Locks, in this order: vp->lock, partition->lock (as the driver: one ioctl at a time per object),
+// partition->visit_lock, vp->cpu_lock, stop.lock; partition->irq_lock or synic->lock, then mem_lock or lapic->lock.
 #ifndef VMM_SOFT_SOFT_H
 #define VMM_SOFT_SOFT_H
 
@@ -15,6 +15,11 @@
 
 #include "vmm/hv/mshv_abi.h"
 #include "vmm/hv/mshv_sys.h"
+#include "vmm/soft/eventfd.h"
+#include "vmm/soft/intercept.h"
+#include "vmm/soft/memory.h"
+#include "vmm/soft/regs.h"
+#include "vmm/soft/synic.h"
 #include "vmm/x86/x86.h"
 
 enum {
@@ -24,7 +29,8 @@ enum {
 	SOFT_DOORBELLS = 256,
 	SOFT_GSIS = 4096,
 	SOFT_CPUID_OVERRIDES = 4096, // clients set every leaf of every VP: some 90 each
-	SOFT_MSR_INTERCEPTS = 32
+	SOFT_MTRRS = 8,
+	SOFT_OVERLAYS = 2 + 2 * SOFT_VPS
 };
 #define SOFT_APIC_HZ 200000000ull
 #define SOFT_APIC_GPA 0xfee00000ull
@@ -38,6 +44,7 @@ struct soft_lapic {
 	uint32_t id, ldr, dfr, svr, esr, esr_written, lvt[7], icr_low, icr_high, divide,
 		initial; // lvt: cmci timer thermal perf lint0 lint1 error
 	uint32_t irr[8], isr[8], tmr[8];
+	uint32_t auto_eoi[8]; // vectors of SINTs that end by themselves
 	uint8_t tpr;
 	uint64_t base;          // IA32_APIC_BASE
 	uint64_t deadline;      // TSC
@@ -61,6 +68,7 @@ uint64_t soft_lapic_deadline(struct soft_lapic *l);
 bool soft_lapic_waiting(struct soft_lapic *l);
 int soft_lapic_take(struct soft_lapic *l);   // vector or -1; moves it to in-service
 void soft_lapic_timer(struct soft_lapic *l); // the timer's descriptor is readable
+void soft_lapic_auto_eoi(struct soft_lapic *l, const uint32_t vectors[8]);
 void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level);
 void soft_lapic_get(struct soft_lapic *l, struct hv_local_interrupt_controller_state *s);
 void soft_lapic_set(struct soft_lapic *l, const struct hv_local_interrupt_controller_state *s);
@@ -85,41 +93,45 @@ void soft_stop_begin(struct soft_partition *p, bool from_vp);
 void soft_stop_end(struct soft_partition *p, bool from_vp);
 
 // ---- vp.c
-struct soft_region {
-	uint64_t gpa, size;
-	uint8_t *hva;
-	bool writable;
-	struct x86_page *pages; // owned by the partition's copy; NULL while there is one VP
-};
 struct soft_cpuid_override {
 	uint32_t vp, eax, ecx;
 	bool any_vp, subleaf, always;
 	uint32_t value[4], mask[4];
 };
 
-enum { SOFT_MTRRS = 8 }; // variable ranges
 struct soft_mtrr {
 	uint64_t def_type, fixed[11], phys[2 * SOFT_MTRRS];
 };
 
 struct soft_vp {
 	pthread_mutex_t lock;
+	pthread_mutex_t cpu_lock; // held in RUN_VP
+	bool visit_stops;         // p->visit_lock guards it
 	struct soft_partition *p;
 	uint32_t index;
-	int fd; // owned memfd: register page, message page
+	int fd; // owned memfd: register page, message page; -1 once the caller has closed it
 	struct hv_vp_register_page *regs;
 	struct hv_message *message; // mapped
 	struct x86_cpu *cpu;
 	struct soft_lapic lapic;
+	struct soft_synic synic;
 	int wake_fd; // owned eventfd
 	_Atomic bool waiting, kicked, suspended;
 	_Atomic bool init;            // INIT arrived
 	_Atomic uint32_t sipi;        // 0x100 | vector of a SIPI that arrived
 	_Atomic bool wait_sipi, dead; // dead: halted with interrupts off
 	_Atomic uint32_t eoi[8];      // level interrupts that ended and are not told yet
-	uint64_t vp_assist, os_id;
+	_Atomic bool flush;           // translations are to be forgotten
+	_Atomic bool halted;          // sleeps in HLT
+	_Atomic bool activity;        // was told to stop that
+	_Atomic bool intercepted;     // suspended by a message
+	_Atomic uint32_t extint;      // 0x100 | vector of an external interrupt
+	uint64_t notify;              // HV_NOTIFY_*
+	bool window;                  // what notify waits for is there
+	bool event_by_name0;          // the pending event was given as PENDING_EVENT0
+	uint64_t tsc_adjust, runtime; // to the partition's TSC; 100 ns
 	struct soft_mtrr mtrr;
-	uint64_t scontrol, siefp, simp;
+	uint64_t vp_assist;
 	uint64_t crash[5], crash_ctl;
 	_Atomic uint64_t doorbells, interrupts;
 	// The running VP's own copy of the memory map, so that a TLB miss takes no lock.
@@ -128,14 +140,6 @@ struct soft_vp {
 	uint32_t regions_seen;
 };
 
-// ---- state.c
-long soft_vp_state(struct soft_vp *vp, struct mshv_get_set_vp_state *s, bool set);
-
-// ---- mtrr.c
-uint64_t *soft_mtrr(struct soft_vp *vp, uint32_t msr); // NULL: not a memory type register
-bool soft_mtrr_valid(uint32_t msr, uint64_t v);
-uint32_t soft_register_msr(uint32_t name);
-
 int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret);
 void soft_vp_free(struct soft_vp *vp);
 int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
@@ -143,46 +147,43 @@ int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
 void soft_vp_init(struct soft_vp *vp);
 void soft_vp_sipi(struct soft_vp *vp, uint8_t vector);
 void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread, async-signal-safe
-int soft_vp_get_register(struct soft_vp *vp, uint32_t name,
-			 union hv_register_value *v); // HV_STATUS
-int soft_vp_set_register(struct soft_vp *vp, uint32_t name, const union hv_register_value *v);
-bool soft_vp_interrupted(void); // mshv_sys.interrupted
+// Between these the VP's processor is the caller's, whether it is in RUN_VP (then it has stopped) or not. Not on a thread
+// that is in RUN_VP itself.
+void soft_vp_enter(struct soft_vp *vp);
+void soft_vp_leave(struct soft_vp *vp);
+uint64_t soft_vp_tsc(struct soft_vp *vp);
+long soft_vp_state(struct soft_vp *vp, uint64_t arg, bool set); // state.c
+bool soft_vp_interrupted(void);                                 // mshv_sys.interrupted
 
 // ---- msr.c, cpuid.c. vp is the caller's own.
+// By the guest: 0, 1 = #GP, X86_ENV_EXIT.
 int soft_rdmsr(struct soft_vp *vp, uint32_t msr, uint64_t *v);
 int soft_wrmsr(struct soft_vp *vp, uint32_t msr, uint64_t v);
+// By the VMM: 0; not 0 where there is no such MSR, or not with that value.
+enum { SOFT_MSR_UNKNOWN = 2 };
+int soft_msr_get(struct soft_vp *vp, uint32_t msr, uint64_t *v);
+int soft_msr_set(struct soft_vp *vp, uint32_t msr, uint64_t v);
+uint64_t *soft_mtrr(struct soft_vp *vp, uint32_t msr); // mtrr.c; NULL: not a memory type register
+bool soft_mtrr_valid(uint32_t msr, uint64_t v);
+void soft_tsc_page_update(struct soft_partition *p);
 void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 
 // ---- partition.c
-struct soft_doorbell {
-	uint64_t gpa, match;
-	uint32_t len;
-	bool any;
-	int fd;    // owned duplicate
-	int given; // the number the caller knows it by
-};
-struct soft_irqfd {
-	int fd, resample; // owned duplicates
-	int given;
-	uint32_t gsi;
-	bool used, level;
-};
-struct soft_route {
-	bool valid;
-	uint32_t address, data;
-};
-
 struct soft_partition {
 	pthread_mutex_t lock;
-	int fd; // owned
+	int fd; // owned; -1 once the caller has closed it
 	bool initialized;
-	unsigned refs; // partition fd and VP fds
-	uint64_t flags, synth_features, msr_action;
-	struct soft_vp *vps[SOFT_VPS];
+	_Atomic unsigned refs; // partition fd, VP fds, calls under way
+	uint64_t flags, synth_features, msr_action, access_tracking, per_socket;
+	uint64_t disabled[2], disabled_xsave; // feature banks
+	_Atomic(struct soft_vp *) vps[SOFT_VPS];
 	unsigned n_vps;
 	struct soft_stop stop;
 
-	pthread_mutex_t mem_lock; // guards regions and doorbells
+	pthread_mutex_t visit_lock; // soft_vp_enter, changes of the memory map
+
+	pthread_mutex_t mem_lock; // guards regions, overlays and doorbells
+	struct soft_region overlays[SOFT_OVERLAYS];
 	struct soft_region regions[SOFT_REGIONS];
 	unsigned n_regions;
 	_Atomic uint32_t regions_changed; // counts changes
@@ -197,32 +198,36 @@ struct soft_partition {
 	int epoll_fd, stop_fd; // owned
 
 	struct soft_cpuid_override overrides[SOFT_CPUID_OVERRIDES];
-	unsigned n_overrides;
+	_Atomic unsigned n_overrides; // a slot is filled before this says so
+	struct soft_intercepts intercepts;
+	uint8_t *pages;      // owned: hypercall page, reference TSC page
+	uint64_t ref_adjust; // of the reference time
 	uint64_t tsc_hz;
-	uint64_t tsc_zero; // host TSC when guest TSC was 0
-	bool frozen;
-	uint64_t frozen_at; // guest TSC
+	_Atomic uint64_t tsc_zero; // host TSC when guest TSC was 0
+	_Atomic bool frozen;
+	_Atomic uint64_t frozen_at; // guest TSC
 	uint64_t hypercall_msr, os_id, reference_tsc, tsc_invariant;
 };
 
 int soft_partition_new(uint64_t flags, struct soft_partition **ret);
+void soft_partition_ref(struct soft_partition *p);
 void soft_partition_unref(struct soft_partition *p);
-long soft_partition_ioctl(struct soft_partition *p, unsigned long req, void *arg); // >= 0 or -errno
-long soft_hvcall(struct soft_partition *p, struct soft_vp *vp,
-		 struct mshv_root_hvcall *a); // hvcall.c
-void *soft_ram(struct soft_partition *p, uint64_t gpa, uint64_t len, bool *writable);
-bool soft_doorbell_ring(struct soft_partition *p, uint64_t gpa, unsigned len, uint64_t value);
+long soft_partition_ioctl(struct soft_partition *p, unsigned long req,
+			  uint64_t arg); // >= 0 or -errno
+long soft_hvcall(struct soft_partition *p,
+		 uint64_t arg); // hvcall.c; p->lock is held; NULL: the host partition
+int soft_property_get(struct soft_partition *p, uint32_t code, uint64_t *v); // HV_STATUS
+int soft_property_set(struct soft_partition *p, uint32_t code, uint64_t v);
+uint64_t soft_cpu_features(const struct soft_partition *p, unsigned bank);
 // Sends an interrupt as an MSI would. 0 or -EINVAL.
 int soft_msi(struct soft_partition *p, uint32_t address, uint32_t data);
 int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical,
 		   uint8_t vector, bool level);
-// A level interrupt ended: resamplers of its routes are told. True if there was one.
-bool soft_resample(struct soft_partition *p, uint8_t vector);
 void soft_device_wrote(struct soft_partition *p);
 int soft_watch(struct soft_partition *p, int fd, uint64_t key); // in the partition's thread
 uint64_t soft_guest_tsc(const struct soft_partition *p);
 uint64_t soft_reference_time(const struct soft_partition *p); // 100 ns
-enum { WATCH_STOP = 0, WATCH_IRQFD = 1 << 16, WATCH_TIMER = 2 << 16 };
+enum { WATCH_STOP = 0, WATCH_IRQFD = 1 << 16, WATCH_TIMER = 2 << 16, WATCH_STIMER = 4 << 16 };
 
 // soft.c: makes *fd known as a handle
 int soft_handle_add_vp(int fd, struct soft_vp *vp);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// MSHV_GET_VP_STATE and SET: the local APIC's page and the XSAVE area.
+// MSHV_GET_VP_STATE and SET: all five kinds.
 #include "vmm/soft/soft.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "vmm/soft/user.h"
 
 enum {
 	XSAVE_FCW = 0,
@@ -64,29 +66,68 @@ static long xsave_set(struct soft_vp *vp, const uint8_t *page)
 	return 0;
 }
 
-long soft_vp_state(struct soft_vp *vp, struct mshv_get_set_vp_state *s, bool set)
+static long state_get(struct soft_vp *vp, unsigned type, void *page)
 {
-	uint32_t have = s->buf_sz;
-	void *page = (void *)(uintptr_t)s->buf_ptr;
-
-	if (s->type >= MSHV_VP_STATE_COUNT || !have || (have & 4095) || !page ||
-	    (s->buf_ptr & 4095) || s->rsvd[0] || s->rsvd[1] || s->rsvd[2])
-		return -EINVAL;
-	switch (s->type) {
+	memset(page, 0, 4096);
+	switch (type) {
 	case MSHV_VP_STATE_LAPIC:
-		s->buf_sz = 4096;
-		if (set)
-			soft_lapic_set(&vp->lapic, page);
-		else
-			soft_lapic_get(&vp->lapic, page);
+		soft_lapic_get(&vp->lapic, page);
 		return 0;
 	case MSHV_VP_STATE_XSAVE:
-		s->buf_sz = 4096;
-		if (set)
-			return xsave_set(vp, page);
 		xsave_get(vp, page);
 		return 0;
+	case MSHV_VP_STATE_SIMP:
+	case MSHV_VP_STATE_SIEFP:
+		soft_synic_page_copy(&vp->synic, type == MSHV_VP_STATE_SIEFP, page, false);
+		return 0;
 	default:
-		return -EOPNOTSUPP;
+		soft_synic_timers_get(&vp->synic, page);
+		return 0;
 	}
+}
+
+static long state_set(struct soft_vp *vp, unsigned type, void *page)
+{
+	switch (type) {
+	case MSHV_VP_STATE_LAPIC:
+		soft_lapic_set(&vp->lapic, page);
+		return 0;
+	case MSHV_VP_STATE_XSAVE:
+		return xsave_set(vp, page);
+	case MSHV_VP_STATE_SIMP:
+	case MSHV_VP_STATE_SIEFP:
+		soft_synic_page_copy(&vp->synic, type == MSHV_VP_STATE_SIEFP, page, true);
+		return 0;
+	default:
+		soft_synic_timers_set(&vp->synic, page);
+		return 0;
+	}
+}
+
+long soft_vp_state(struct soft_vp *vp, uint64_t arg, bool set)
+{
+	uint8_t page[4096] __attribute__((aligned(16)));
+	struct mshv_get_set_vp_state a;
+	uint32_t need;
+	long r;
+
+	if (soft_copy_in(&a, arg, sizeof(a)) < 0)
+		return -EFAULT;
+	if (a.type >= MSHV_VP_STATE_COUNT || a.rsvd[0] || a.rsvd[1] || a.rsvd[2] || !a.buf_sz ||
+	    (a.buf_sz & 4095) || !a.buf_ptr || (a.buf_ptr & 4095))
+		return -EINVAL;
+	// A page each but for the timers, so that no buffer that gets here is too small.
+	need = a.type == MSHV_VP_STATE_SYNTHETIC_TIMERS
+		       ? (uint32_t)sizeof(struct hv_synthetic_timers_state)
+		       : 4096;
+	r = soft_copy_out(arg + offsetof(struct mshv_get_set_vp_state, buf_sz), &need,
+			  sizeof(need));
+	if (r == 0 && set)
+		r = soft_copy_in(page, a.buf_ptr, need);
+	if (r < 0)
+		return r;
+	soft_vp_enter(vp);
+	r = set ? state_set(vp, a.type, page) : state_get(vp, a.type, page);
+	soft_vp_leave(vp);
+	return r == 0 && !set ? soft_copy_out(a.buf_ptr, page, need) : r;
 }

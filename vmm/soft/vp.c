@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/own.h"
 
 // The VP that runs on this thread, for the kick signal's handler.
@@ -40,47 +41,42 @@ bool soft_vp_interrupted(void)
 }
 
 // ---- the processor's environment
-static void regions_refresh(struct soft_vp *vp)
-{
-	struct soft_partition *p = vp->p;
-
-	pthread_mutex_lock(&p->mem_lock);
-	vp->regions_seen = atomic_load(&p->regions_changed);
-	vp->n_regions = p->n_regions;
-	memcpy(vp->regions, p->regions, p->n_regions * sizeof(*vp->regions));
-	pthread_mutex_unlock(&p->mem_lock);
-}
-
 static void *env_ram(void *arg, uint64_t gpa, bool *writable)
 {
-	struct soft_vp *vp = arg;
+	const struct soft_region *r = soft_vp_region(arg, gpa);
+	uint8_t *state;
 
-	if (vp->regions_seen != atomic_load_explicit(&vp->p->regions_changed, memory_order_acquire))
-		regions_refresh(vp);
-	for (unsigned i = 0; i < vp->n_regions; i++) {
-		const struct soft_region *r = &vp->regions[i];
+	if (!r)
+		return NULL;
+	state = r->states ? &r->states[(gpa - r->gpa) >> 12] : NULL;
+	if (state && !(__atomic_load_n(state, __ATOMIC_RELAXED) & HV_GPA_STATE_ACCESSED))
+		__atomic_fetch_or(state, HV_GPA_STATE_ACCESSED, __ATOMIC_SEQ_CST);
+	*writable = r->writable;
+	return r->hva + (gpa - r->gpa);
+}
 
-		if (gpa >= r->gpa && gpa - r->gpa < r->size) {
-			*writable = r->writable;
-			return r->hva + (gpa - r->gpa);
-		}
-	}
-	return NULL;
+static unsigned env_touch(void *arg, uint64_t gpa, unsigned access)
+{
+	const struct soft_region *r = soft_vp_region(arg, gpa);
+	uint8_t *state = r && r->states ? &r->states[(gpa - r->gpa) >> 12] : NULL;
+
+	if ((access & X86_EXEC) && r && !r->executable)
+		return X86_TOUCH_DENIED;
+	if (!state)
+		return X86_TOUCH_WRITTEN; // an overlay: nobody keeps count
+	if (__atomic_load_n(state, __ATOMIC_RELAXED) & HV_GPA_STATE_DIRTY)
+		return X86_TOUCH_WRITTEN;
+	if (!(access & X86_WRITE))
+		return 0;
+	__atomic_fetch_or(state, HV_GPA_STATE_DIRTY, __ATOMIC_SEQ_CST);
+	return X86_TOUCH_WRITTEN;
 }
 
 static struct x86_page *env_page(void *arg, uint64_t gpa)
 {
-	struct soft_vp *vp = arg;
+	const struct soft_region *r = soft_vp_region(arg, gpa);
 
-	if (vp->regions_seen != atomic_load_explicit(&vp->p->regions_changed, memory_order_acquire))
-		regions_refresh(vp);
-	for (unsigned i = 0; i < vp->n_regions; i++) {
-		const struct soft_region *r = &vp->regions[i];
-
-		if (r->pages && gpa >= r->gpa && gpa - r->gpa < r->size)
-			return r->pages + ((gpa - r->gpa) >> 12);
-	}
-	return NULL;
+	return r && r->pages ? r->pages + ((gpa - r->gpa) >> 12) : NULL;
 }
 
 static void env_exclusive(void *arg, bool begin)
@@ -134,7 +130,11 @@ static int env_read(void *arg, uint64_t gpa, void *data, unsigned len)
 static int env_write(void *arg, uint64_t gpa, const void *data, unsigned len)
 {
 	struct soft_vp *vp = arg;
+	const struct soft_region *r = soft_vp_region(vp, gpa);
 	uint64_t v = 0;
+
+	if (r && r->overlay) // the hypercall page is the hypervisor's to write (TLFS 3.13)
+		return X86_ENV_FAULT;
 
 	memcpy(&v, data, len);
 	if (apic_page(vp, gpa)) {
@@ -160,8 +160,24 @@ static int env_wrmsr(void *arg, uint32_t msr, uint64_t v)
 	return soft_wrmsr(arg, msr, v);
 }
 
+static bool env_msr_intercept(void *arg, uint32_t msr, bool write)
+{
+	return soft_intercept_msr(((struct soft_vp *)arg)->p, msr, write);
+}
+
+static int env_exception(void *arg, const struct x86_exception *x)
+{
+	struct soft_vp *vp = arg;
+
+	return x->vector < 32 && atomic_load(&vp->p->intercepts.exceptions) >> x->vector & 1
+		       ? X86_ENV_EXIT
+		       : 0;
+}
+
 static int env_cpuid(void *arg, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
+	if (soft_intercept_cpuid(((struct soft_vp *)arg)->p, leaf))
+		return X86_ENV_EXIT;
 	soft_cpuid(arg, leaf, sub, out);
 	return 0;
 }
@@ -173,7 +189,10 @@ static uint64_t env_cr8_read(void *arg)
 
 static void env_cr8_write(void *arg, uint64_t v)
 {
-	soft_lapic_set_tpr(&((struct soft_vp *)arg)->lapic, v);
+	struct soft_lapic *l = &((struct soft_vp *)arg)->lapic;
+
+	if (soft_lapic_tpr(l) != v) // a state written back keeps the lower half of TPR
+		soft_lapic_set_tpr(l, v);
 }
 
 // A guest's hypercall: none is implemented, and no hint asks for one.
@@ -202,8 +221,7 @@ static bool eoi_waiting(struct soft_vp *vp)
 	return false;
 }
 
-// One of them, for its message; -1: none.
-static int eoi_take(struct soft_vp *vp)
+int soft_eoi_take(struct soft_vp *vp)
 {
 	for (unsigned i = 0; i < 8; i++) {
 		uint32_t bits = atomic_load(&vp->eoi[i]);
@@ -227,27 +245,46 @@ static int env_attention(void *arg)
 		x86_inject(vp->cpu, &ev);
 	}
 	soft_stop_pause(&vp->p->stop);
+	if (atomic_exchange(&vp->flush, false))
+		x86_flush_tlb(vp->cpu);
+	if ((vp->notify & HV_NOTIFY_NMI) && !x86_nmi_masked(vp->cpu))
+		vp->window = true;
 	return atomic_load(&vp->kicked) || atomic_load(&vp->suspended) || eoi_waiting(vp) ||
-	       atomic_load(&vp->init);
+	       atomic_load(&vp->init) || vp->window || atomic_load(&vp->synic.free_now);
 }
 
+// An external interrupt goes before the local APIC's: the VMM's 8259 has answered for its vector already.
 static int env_interrupt(void *arg)
 {
 	struct soft_vp *vp = arg;
-	int v = soft_lapic_take(&vp->lapic);
+	int v = (int)atomic_exchange(&vp->extint, 0);
 
-	if (v >= 0)
+	if (v)
+		v &= 0xff;
+	else
+		v = soft_lapic_take(&vp->lapic);
+	if (v >= 0) {
 		atomic_fetch_add_explicit(&vp->interrupts, 1, memory_order_relaxed);
+	} else if (vp->notify & HV_NOTIFY_INTERRUPT) {
+		vp->window = true; // seen before the next instruction
+		x86_attention(vp->cpu);
+	}
 	return v;
 }
 
 static bool env_interrupt_waiting(void *arg)
 {
-	return soft_lapic_waiting(&((struct soft_vp *)arg)->lapic);
+	struct soft_vp *vp = arg;
+
+	return soft_lapic_waiting(&vp->lapic) || atomic_load(&vp->extint) ||
+	       (vp->notify & HV_NOTIFY_INTERRUPT);
 }
 
 static const struct x86_env vp_env = {
 	.ram = env_ram,
+	.touch = env_touch,
+	.msr_intercept = env_msr_intercept,
+	.exception = env_exception,
 	.read = env_read,
 	.write = env_write,
 	.rdmsr = env_rdmsr,
@@ -280,7 +317,8 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret)
 	vp->fd = memfd_create("mshv-vp", MFD_CLOEXEC);
 	vp->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vp->cpu = x86_cpu_new(&vp_env, vp);
-	vp->regions = calloc(SOFT_REGIONS, sizeof(*vp->regions));
+	vp->regions = calloc(SOFT_REGIONS + SOFT_OVERLAYS, sizeof(*vp->regions));
+	(void)pthread_mutex_init(&vp->cpu_lock, NULL); // as above
 	if (vp->fd >= 0 && ftruncate(vp->fd, 8192) == 0)
 		pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, vp->fd, 0);
 	if (pages != MAP_FAILED) {
@@ -290,6 +328,8 @@ int soft_vp_new(struct soft_partition *p, uint32_t index, struct soft_vp **ret)
 	}
 	if (vp->wake_fd >= 0 && vp->cpu && vp->regs && vp->regions)
 		r = soft_lapic_init(&vp->lapic, vp, index);
+	if (r == 0)
+		r = soft_synic_init(&vp->synic, vp);
 	if (r < 0) {
 		if (!vp->lapic.vp)
 			vp->lapic.timer_fd = -1;
@@ -306,6 +346,7 @@ void soft_vp_free(struct soft_vp *vp)
 {
 	x86_cpu_free(vp->cpu);
 	soft_lapic_done(&vp->lapic);
+	soft_synic_done(&vp->synic);
 	if (vp->regs)
 		(void)munmap(vp->regs, 8192); // cannot fail on what mmap gave
 	close_fd(vp->fd);
@@ -314,124 +355,26 @@ void soft_vp_free(struct soft_vp *vp)
 	free(vp);
 }
 
-// ---- messages
-static void seg_out(struct hv_x64_segment_register *to, const struct x86_seg *from)
+// ---- visits
+void soft_vp_enter(struct soft_vp *vp)
 {
-	to->base = from->base;
-	to->limit = from->limit;
-	to->selector = from->selector;
-	to->attributes = from->attributes;
+	pthread_mutex_lock(&vp->p->visit_lock);
+	// A VP in RUN_VP holds this lock all the time, and executes only between soft_stop_enter and _leave.
+	vp->visit_stops = pthread_mutex_trylock(&vp->cpu_lock) != 0;
+	if (vp->visit_stops)
+		soft_stop_begin(vp->p, false);
 }
 
-static void regs_out(struct soft_vp *vp, const struct x86_state *s)
+void soft_vp_leave(struct soft_vp *vp)
 {
-	struct hv_vp_register_page *r = vp->regs;
-
-	memcpy(r->gp_registers, s->gpr, sizeof(r->gp_registers));
-	r->rip = s->rip;
-	r->rflags = s->rflags;
-	for (unsigned i = 0; i < 6; i++) {
-		memcpy(&r->xmm[i], s->fxsave + 160 + 16 * i, 16);
-		seg_out(&r->segment[i], &s->seg[i]);
-	}
-	r->cr0 = s->cr0;
-	r->cr3 = s->cr3;
-	r->cr4 = s->cr4;
-	r->cr8 = s->cr8;
-	r->efer = s->efer;
-	r->dr7 = s->dr[7];
-	r->interrupt_state = s->interrupt_shadow | (uint64_t)s->nmi_masked << 1;
-	r->dirty = 0;
-	r->isvalid = 1;
+	if (vp->visit_stops)
+		soft_stop_end(vp->p, false);
+	else
+		pthread_mutex_unlock(&vp->cpu_lock);
+	pthread_mutex_unlock(&vp->p->visit_lock);
 }
 
-static void regs_in(struct soft_vp *vp)
-{
-	struct hv_vp_register_page *r = vp->regs;
-	uint32_t dirty = r->isvalid ? r->dirty : 0;
-
-	r->isvalid = 0;
-	r->dirty = 0;
-	if (dirty >> HV_X64_REGISTER_CLASS_XMM & 1 || dirty >> HV_X64_REGISTER_CLASS_SEGMENT & 1) {
-		struct x86_state s;
-
-		x86_get_state(vp->cpu, &s);
-		for (unsigned i = 0; i < 6; i++) {
-			if (dirty >> HV_X64_REGISTER_CLASS_XMM & 1)
-				memcpy(s.fxsave + 160 + 16 * i, &r->xmm[i], 16);
-			if (dirty >> HV_X64_REGISTER_CLASS_SEGMENT & 1)
-				s.seg[i] =
-					(struct x86_seg){ r->segment[i].base, r->segment[i].limit,
-							  r->segment[i].selector,
-							  r->segment[i].attributes };
-		}
-		x86_set_state(vp->cpu, &s);
-	}
-	if (dirty >> HV_X64_REGISTER_CLASS_GENERAL & 1)
-		memcpy(x86_gprs(vp->cpu), r->gp_registers, sizeof(r->gp_registers));
-	if (dirty >> HV_X64_REGISTER_CLASS_FLAGS & 1)
-		x86_set_rflags(vp->cpu, r->rflags);
-	if (dirty >> HV_X64_REGISTER_CLASS_IP & 1)
-		x86_set_rip(vp->cpu, r->rip);
-}
-
-static void intercept_header(struct soft_vp *vp, struct hv_message *m, int32_t type,
-			     uint8_t payload, const struct x86_state *s, unsigned insn_len,
-			     unsigned access)
-{
-	struct hv_x64_intercept_message_header *h = &m->u.intercept;
-
-	memset(m, 0, sizeof(*m));
-	m->header.message_type = type;
-	m->header.payload_size = payload;
-	h->vp_index = vp->index;
-	h->instruction_length = (uint8_t)(insn_len | (s->cr8 & 15) << 4);
-	h->intercept_access_type = (uint8_t)access;
-	h->execution_state = (uint16_t)((s->seg[X86_SS].attributes >> 5 & 3) | (s->cr0 & 1) << 2 |
-					(s->cr0 >> 18 & 1) << 3 | (s->efer >> 10 & 1) << 4 |
-					(uint16_t)s->interrupt_shadow << 12);
-	seg_out(&h->cs_segment, &s->seg[X86_CS]);
-	h->rip = s->rip;
-	h->rflags = s->rflags;
-}
-
-static void memory_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex,
-			   const struct x86_state *s)
-{
-	unsigned access = ex->access & X86_WRITE  ? HV_INTERCEPT_ACCESS_WRITE
-			  : ex->access & X86_EXEC ? HV_INTERCEPT_ACCESS_EXECUTE
-						  : HV_INTERCEPT_ACCESS_READ;
-	bool writable;
-	bool ram = soft_ram(vp->p, ex->gpa & ~4095ull, 4096, &writable) != NULL;
-
-	// Memory that is there but not writable is a permission intercept; what is not there an unmapped one.
-	intercept_header(vp, m, ram ? HVMSG_GPA_INTERCEPT : HVMSG_UNMAPPED_GPA, sizeof(m->u.memory),
-			 s, 0, access);
-	m->u.memory.instruction_byte_count = ex->insn_bytes;
-	m->u.memory.memory_access_info =
-		HV_MEMORY_ACCESS_GVA_VALID | HV_MEMORY_ACCESS_GVA_GPA_VALID;
-	m->u.memory.guest_virtual_address = ex->gva;
-	m->u.memory.guest_physical_address = ex->gpa;
-	memcpy(m->u.memory.instruction_bytes, ex->insn, ex->insn_bytes);
-}
-
-static void io_message(struct soft_vp *vp, struct hv_message *m, const struct x86_exit *ex,
-		       const struct x86_state *s)
-{
-	intercept_header(vp, m, HVMSG_X64_IO_PORT_INTERCEPT, sizeof(m->u.io), s, ex->insn_len,
-			 ex->is_write ? HV_INTERCEPT_ACCESS_WRITE : HV_INTERCEPT_ACCESS_READ);
-	m->u.io.port_number = ex->port;
-	m->u.io.access_info = (uint8_t)(ex->size | ex->is_string << 3 | ex->is_rep << 4);
-	m->u.io.instruction_byte_count = ex->insn_bytes;
-	memcpy(m->u.io.instruction_bytes, ex->insn, ex->insn_bytes);
-	m->u.io.rax = s->gpr[X86_RAX];
-	m->u.io.rcx = s->gpr[X86_RCX];
-	m->u.io.rsi = s->gpr[X86_RSI];
-	m->u.io.rdi = s->gpr[X86_RDI];
-	seg_out(&m->u.io.ds_segment, &s->seg[X86_DS]);
-	seg_out(&m->u.io.es_segment, &s->seg[X86_ES]);
-}
-
+// ---- halted, suspended, waiting for SIPI
 // Halted with interrupts off, every one of them: nothing in this partition can go on.
 static bool all_dead(struct soft_partition *p)
 {
@@ -445,27 +388,36 @@ static bool all_dead(struct soft_partition *p)
 // Something has come for a halted processor.
 static bool woken(struct soft_vp *vp)
 {
-	return (!vp->dead && soft_lapic_waiting(&vp->lapic)) ||
+	return (!vp->dead && (soft_lapic_waiting(&vp->lapic) || atomic_load(&vp->extint))) ||
 	       (vp->lapic.nmi && !x86_nmi_masked(vp->cpu)) || eoi_waiting(vp);
 }
 
 static bool wake_up(struct soft_vp *vp)
 {
-	if (atomic_load(&vp->kicked) || atomic_load(&vp->suspended) || atomic_load(&vp->init) ||
-	    atomic_load(&vp->sipi))
+	if (atomic_load(&vp->kicked))
+		return true;
+	if (atomic_load(&vp->suspended))
+		return false;
+	if (atomic_load(&vp->init) || atomic_load(&vp->sipi) || atomic_load(&vp->synic.free_now) ||
+	    atomic_load(&vp->activity))
 		return true;
 	return !vp->wait_sipi && woken(vp);
 }
 
-// Sleeps until an interrupt may be taken, a kick, or a signal.
-static void halt_wait(struct soft_vp *vp)
+static bool resumed(struct soft_vp *vp)
+{
+	return atomic_load(&vp->kicked) || !atomic_load(&vp->suspended);
+}
+
+// Sleeps until done says so, looking again at each wake-up.
+static void sleep_until(struct soft_vp *vp, bool (*done)(struct soft_vp *))
 {
 	struct pollfd pfd = { .fd = vp->wake_fd, .events = POLLIN };
 	uint64_t n;
 
 	soft_stop_leave(&vp->p->stop);
 	atomic_store(&vp->waiting, true);
-	while (!wake_up(vp)) {
+	while (!done(vp)) {
 		if (poll(&pfd, 1, -1) > 0)
 			(void)read(vp->wake_fd, &n, sizeof(n)); // only to empty it
 	}
@@ -491,9 +443,11 @@ static bool start_up(struct soft_vp *vp)
 		}
 		if (!vp->wait_sipi)
 			return true;
-		if (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))
+		if (atomic_exchange(&vp->kicked, false))
 			return false;
-		halt_wait(vp);
+		sleep_until(vp, wake_up);
+		atomic_store(&vp->activity,
+			     false); // it stays in wait-for-SIPI unless told otherwise
 	}
 }
 
@@ -510,86 +464,80 @@ void soft_vp_sipi(struct soft_vp *vp, uint8_t vector)
 	soft_vp_wake(vp);
 }
 
+static void halt(struct soft_vp *vp)
+{
+	atomic_store(&vp->halted, true);
+	sleep_until(vp, wake_up);
+	if (!atomic_exchange(&vp->activity, false) && !woken(vp))
+		x86_halt(vp->cpu); // only kicked: it goes on sleeping at the next run
+	atomic_store(&vp->halted, false);
+	atomic_store(&vp->dead, false);
+}
+
 // False: run on. True: *m or -EINTR is the result.
 static bool handle_exit(struct soft_vp *vp, const struct x86_exit *ex, struct hv_message *m,
 			int *ret)
 {
-	struct x86_state s;
-
 	*ret = 0;
 	if (ex->reason == X86_EXIT_HLT) {
 		// With interrupts off only another VP's NMI or INIT ends it; when all are so, the VMM is told.
 		atomic_store(&vp->dead, !(x86_rflags(vp->cpu) & 1 << 9));
 		if (!vp->dead || !all_dead(vp->p)) {
-			halt_wait(vp);
-			if (!woken(vp))
-				x86_halt(
-					vp->cpu); // only kicked: it goes on sleeping at the next run
-			atomic_store(&vp->dead, false);
+			halt(vp);
 			return false; // attention is looked at first thing
 		}
 	}
-	if (ex->reason == X86_EXIT_ATTENTION &&
-	    (atomic_exchange(&vp->kicked, false) || atomic_load(&vp->suspended))) {
-		*ret = -EINTR;
-		return true;
+	if (ex->reason == X86_EXIT_ATTENTION) {
+		if (soft_message_notice(vp, m))
+			return true; // what is in flight goes before a signal
+		if (atomic_exchange(&vp->kicked, false)) {
+			*ret = -EINTR;
+			return true;
+		}
+		if (atomic_load(&vp->suspended))
+			sleep_until(vp, resumed);
+		return false;
 	}
-	if (ex->reason == X86_EXIT_ATTENTION && !eoi_waiting(vp))
-		return false; // INIT, or what has gone again
-	x86_get_state(vp->cpu, &s);
-	regs_out(vp, &s);
-	switch (ex->reason) {
-	case X86_EXIT_MMIO:
-		memory_message(vp, m, ex, &s);
-		break;
-	case X86_EXIT_IO:
-		io_message(vp, m, ex, &s);
-		break;
-	case X86_EXIT_HLT:
-		intercept_header(vp, m, HVMSG_X64_HALT, sizeof(m->u.intercept), &s, 1, 0);
-		break;
-	case X86_EXIT_ATTENTION: // a level interrupt ended
-		memset(m, 0, sizeof(*m));
-		m->header.message_type = HVMSG_X64_APIC_EOI;
-		m->header.payload_size = sizeof(m->u.eoi);
-		m->u.eoi.vp_index = vp->index;
-		m->u.eoi.interrupt_vector = (uint32_t)eoi_take(vp);
-		break;
-	case X86_EXIT_TRIPLE_FAULT:
-		intercept_header(vp, m, HVMSG_UNRECOVERABLE_EXCEPTION, sizeof(m->u.intercept), &s,
-				 0, 0);
-		break;
-	default:
-		memset(m, 0, sizeof(*m));
-		m->header.message_type = HVMSG_UNSUPPORTED_FEATURE;
-		m->header.payload_size = 16;
-		m->u.eoi.vp_index = vp->index;
-		break;
-	}
+	soft_message_exit(vp, ex, m);
 	return true;
 }
 
-int soft_vp_run(struct soft_vp *vp, struct hv_message *msg)
+static int run_loop(struct soft_vp *vp)
 {
 	int r = 0;
 
-	regs_in(vp);
-	running = vp;
-	soft_stop_enter(&vp->p->stop);
+	if (!soft_message_valid(vp, vp->message))
+		return 0;
 	x86_notify_write(vp->cpu); // the VMM may have written anywhere while this VP was out
 	for (;;) {
 		struct x86_exit ex;
 
-		if (!start_up(vp)) {
-			r = -EINTR;
-			break;
-		}
+		if (!start_up(vp))
+			return -EINTR;
 		x86_run(vp->cpu, &ex);
 		if (handle_exit(vp, &ex, vp->message, &r))
-			break;
+			return r;
 	}
+}
+
+int soft_vp_run(struct soft_vp *vp, struct hv_message *msg)
+{
+	int64_t start = io_now_ns();
+	int r;
+
+	pthread_mutex_lock(&vp->cpu_lock);
+	running = vp;
+	soft_stop_enter(&vp->p->stop);
+	atomic_store(&vp->suspended, false);
+	atomic_store(&vp->intercepted, false);
+	soft_page_in(vp);
+	r = run_loop(vp);
+	atomic_store(&vp->suspended, r < 0);
+	atomic_store(&vp->intercepted, r == 0);
 	soft_stop_leave(&vp->p->stop);
 	running = NULL;
+	vp->runtime += (uint64_t)(io_now_ns() - start) / 100;
+	pthread_mutex_unlock(&vp->cpu_lock);
 	if (r == 0)
 		memcpy(msg, vp->message, sizeof(*msg));
 	return r;

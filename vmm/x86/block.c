@@ -321,6 +321,9 @@ static uint64_t fetch_page(struct x86_cpu *cpu, uint64_t va, const uint8_t **ret
 		x86_raise_pf(cpu, NULL, &x);
 	}
 	*ret_host = cpu->env->ram ? cpu->env->ram(cpu->arg, gpa, &writable) : NULL;
+	if (*ret_host && cpu->env->touch &&
+	    (cpu->env->touch(cpu->arg, gpa, X86_EXEC) & X86_TOUCH_DENIED))
+		*ret_host = NULL;
 	if (!*ret_host) {
 		cpu->exit->gva = va;
 		cpu->exit->gpa = gpa | (va & 0xfff);

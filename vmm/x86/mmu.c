@@ -28,7 +28,8 @@ static int walk_fault(struct x86_cpu *cpu, uint64_t va, unsigned access, bool pr
 // A page-table entry in guest RAM: 8 bytes, or 4 with 32-bit paging.
 struct entry {
 	void *at;
-	bool wide;
+	uint64_t table;
+	bool wide, writable;
 	uint64_t value;
 };
 
@@ -36,13 +37,13 @@ struct entry {
 static bool entry_read(struct x86_cpu *cpu, uint64_t table, uint64_t index, bool wide,
 		       struct entry *e)
 {
-	bool writable;
 	uint8_t *page =
-		cpu->env->ram ? cpu->env->ram(cpu->arg, table & PAGE_MASK_, &writable) : NULL;
+		cpu->env->ram ? cpu->env->ram(cpu->arg, table & PAGE_MASK_, &e->writable) : NULL;
 
 	if (!page)
 		return false;
 	e->at = page + (table & 0xfff) + index * (wide ? 8 : 4);
+	e->table = table & PAGE_MASK_;
 	e->wide = wide;
 	e->value = wide ? __atomic_load_n((uint64_t *)e->at, __ATOMIC_RELAXED)
 			: __atomic_load_n((uint32_t *)e->at, __ATOMIC_RELAXED);
@@ -50,13 +51,15 @@ static bool entry_read(struct x86_cpu *cpu, uint64_t table, uint64_t index, bool
 }
 
 // Sets bits in an entry that the guest may be changing: only if it is still what was read.
-static bool entry_set(const struct entry *e, uint64_t bits)
+static bool entry_set(struct x86_cpu *cpu, const struct entry *e, uint64_t bits)
 {
 	uint64_t was = e->value;
 	uint32_t was32 = (uint32_t)was;
 
-	if ((was & bits) == bits)
-		return true;
+	if ((was & bits) == bits || !e->writable)
+		return true; // tables in read-only memory have no A and D bits
+	if (cpu->env->touch)
+		(void)cpu->env->touch(cpu->arg, e->table, X86_WRITE); // only to be counted
 	if (e->wide)
 		return __atomic_compare_exchange_n((uint64_t *)e->at, &was, was | bits, false,
 						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
@@ -92,7 +95,7 @@ static int walk_32(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_a
 		l->frame = (pde & 0xffc00000) | (pde >> 13 & 0xff) << 32;
 		return 0;
 	}
-	if (set_ad && !entry_set(&l->e, PTE_A))
+	if (set_ad && !entry_set(cpu, &l->e, PTE_A))
 		return WALK_AGAIN;
 	if (!entry_read(cpu, pde & 0xfffff000, va >> 12 & 1023, false, &l->e) ||
 	    !(l->e.value & PTE_P))
@@ -129,7 +132,7 @@ static int walk_64(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_a
 		l->rights &= (pte & (PTE_W | PTE_U)) | (~pte & PTE_NX);
 		if (l->shift == 12 || (pte & PTE_PS))
 			break;
-		if (set_ad && !entry_set(&l->e, PTE_A))
+		if (set_ad && !entry_set(cpu, &l->e, PTE_A))
 			return WALK_AGAIN;
 		table = pte & PTE_ADDR;
 	}
@@ -175,7 +178,7 @@ int x86_walk(struct x86_cpu *cpu, uint64_t va, unsigned access, bool set_ad, uin
 		if (r == 0 && !rights_allow(cpu, l.rights, access, &writable))
 			return walk_fault(cpu, va, access, true, false, x);
 	} while (r == WALK_AGAIN ||
-		 (set_ad && !entry_set(&l.e, PTE_A | (access & X86_WRITE ? PTE_D : 0))));
+		 (set_ad && !entry_set(cpu, &l.e, PTE_A | (access & X86_WRITE ? PTE_D : 0))));
 	*ret_gpa = l.frame | (va & ((1ull << l.shift) - 1));
 	*ret_flags = (l.e.value & PTE_G && (cpu->cr4 & CR4_PGE) ? TLB_GLOBAL : 0) |
 		     (l.shift != 12 ? TLB_LARGE : 0) | (writable ? WALK_WRITABLE : 0) |
@@ -310,6 +313,14 @@ static bool others_have_code(struct x86_cpu *cpu, uint64_t gpa, bool stores)
 	return atomic_load(&page->code) & ~cpu->mark;
 }
 
+// Accessed and written pages are counted outside. True: stores to this one may go unseen.
+static bool touch(struct x86_cpu *cpu, uint64_t gpa, unsigned access)
+{
+	return !cpu->env->touch ||
+	       (cpu->env->touch(cpu->arg, gpa & PAGE_MASK_, access & (X86_READ | X86_WRITE)) &
+		X86_TOUCH_WRITTEN);
+}
+
 // Translates va for access within one page, fills the TLB if it is plain RAM. Raises faults.
 static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va,
 			   unsigned access)
@@ -347,6 +358,7 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 	if (p.host && (access & X86_WRITE) && !writable)
 		p.host = NULL; // read-only to the guest: an exit for the VMM
 	if (p.host) {
+		bool written = touch(cpu, p.gpa, access);
 		bool watched = x86_code_in_page(cpu, p.gpa) ||
 			       others_have_code(cpu, p.gpa, writable && (flags & WALK_DIRTY));
 
@@ -356,7 +368,7 @@ static struct place locate(struct x86_cpu *cpu, const struct x86_op *op, uint64_
 			e->addend = (uint64_t)(uintptr_t)p.host - (va & PAGE_MASK_);
 			e->tag_r = va & PAGE_MASK_;
 			// Without D set in the PTE the first store has to come here to set it.
-			e->tag_w = writable && !watched && (flags & WALK_WRITABLE) &&
+			e->tag_w = writable && written && !watched && (flags & WALK_WRITABLE) &&
 						   (flags & WALK_DIRTY)
 					   ? e->tag_r
 					   : 1;
@@ -376,7 +388,10 @@ static uint8_t *ram_at(struct x86_cpu *cpu, uint64_t gpa, bool write)
 	bool writable = false;
 	uint8_t *page = cpu->env->ram ? cpu->env->ram(cpu->arg, gpa & PAGE_MASK_, &writable) : NULL;
 
-	return page && (!write || writable) ? page + (gpa & 0xfff) : NULL;
+	if (!page || (write && !writable))
+		return NULL;
+	(void)touch(cpu, gpa, write ? X86_WRITE : X86_READ); // only to be counted
+	return page + (gpa & 0xfff);
 }
 
 // Leaves for the VMM, or returns if the environment did the access.
@@ -393,6 +408,8 @@ static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, ui
 		r = cpu->env->read ? cpu->env->read(cpu->arg, gpa, data, len) : X86_ENV_EXIT;
 	if (r == 0)
 		return;
+	if (r == X86_ENV_FAULT)
+		x86_raise(cpu, op, EXC_GP, 0);
 	cpu->exit->gva = va;
 	cpu->exit->gpa = gpa;
 	cpu->exit->access = write ? X86_WRITE : X86_READ;

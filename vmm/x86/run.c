@@ -268,6 +268,17 @@ void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev)
 	atomic_store(&cpu->attn, 1);
 }
 
+bool x86_event_get(const struct x86_cpu *cpu, struct x86_event *ret)
+{
+	*ret = cpu->event;
+	return cpu->pending;
+}
+
+void x86_event_clear(struct x86_cpu *cpu)
+{
+	cpu->pending = false;
+}
+
 bool x86_event_pending(const struct x86_cpu *cpu)
 {
 	return cpu->pending;
@@ -415,7 +426,8 @@ static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
 			cpu->nmi_masked = true;
 		if (ev.is_exception && ev.vector == EXC_PF)
 			cpu->cr2 = ev.cr2;
-		if (!x86_deliver(cpu, ev.vector, ev.has_error, ev.error, false, cpu->rip)) {
+		if (!x86_deliver(cpu, ev.vector, ev.has_error, ev.error, ev.is_software,
+				 cpu->rip + ev.insn_len)) {
 			ex->reason = X86_EXIT_TRIPLE_FAULT;
 			return false;
 		}
@@ -504,15 +516,27 @@ static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
 	return deliver_debug(cpu, ex, false);
 }
 
+static bool exception_intercepted(struct x86_cpu *cpu, struct x86_exit *ex,
+				  const struct x86_exception *x)
+{
+	if (!cpu->env->exception || cpu->env->exception(cpu->arg, x) != X86_ENV_EXIT)
+		return false;
+	ex->reason = X86_EXIT_EXCEPTION;
+	ex->fault = *x;
+	return true;
+}
+
 // Delivers what a handler raised. False: leave.
 static bool deliver_raised(struct x86_cpu *cpu, struct x86_exit *ex)
 {
-	if (cpu->exc.vector == EXC_PF)
-		cpu->cr2 = cpu->exc.cr2;
 	if (cpu->exc.vector == EXC_DB)
 		return deliver_debug(cpu, ex, true); // only MOV DR raises it
 	cpu->shadow = cpu->shadow_ss = false;
 	cpu->db_hits = 0;
+	if (exception_intercepted(cpu, ex, &cpu->exc))
+		return false;
+	if (cpu->exc.vector == EXC_PF)
+		cpu->cr2 = cpu->exc.cr2;
 	if (x86_deliver(cpu, cpu->exc.vector, cpu->exc.has_error, cpu->exc.error, false, cpu->rip))
 		return true;
 	ex->reason = X86_EXIT_TRIPLE_FAULT;
@@ -593,7 +617,8 @@ void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit)
 	x86_fpu_enter(cpu);
 	run_loop(cpu, ret_exit);
 	x86_fpu_leave(cpu);
-	if (ret_exit->reason == X86_EXIT_MMIO || ret_exit->reason == X86_EXIT_IO)
+	if (ret_exit->reason == X86_EXIT_MMIO || ret_exit->reason == X86_EXIT_IO ||
+	    ret_exit->reason == X86_EXIT_EXCEPTION)
 		exit_bytes(cpu, ret_exit);
 	cpu->exit = NULL;
 }

@@ -180,6 +180,8 @@ OPH(rdmsr)
 	uint64_t *slot = msr_slot(cpu, msr), v = 0;
 
 	PRIVILEGED;
+	if (cpu->env->msr_intercept && cpu->env->msr_intercept(cpu->arg, msr, false))
+		msr_leave(cpu, op, msr, false);
 	if (msr == 0xc0000080) {
 		v = cpu->efer;
 	} else if (slot) {
@@ -205,6 +207,8 @@ OPH(wrmsr)
 	PRIVILEGED;
 	if (unlikely(cpu->n_untold)) // it may send an interrupt
 		x86_code_tell(cpu);
+	if (cpu->env->msr_intercept && cpu->env->msr_intercept(cpu->arg, msr, true))
+		msr_leave(cpu, op, msr, true);
 	if (msr == 0xc0000080) {
 		uint64_t changed = cpu->efer ^ v;
 
@@ -569,6 +573,14 @@ OPH(descriptor_query)
 // ---- software interrupts
 static bool soft_int(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector)
 {
+	struct x86_exception x = { .vector = (uint8_t)vector };
+
+	if (vector == EXC_BP && cpu->env->exception &&
+	    cpu->env->exception(cpu->arg, &x) == X86_ENV_EXIT) {
+		cpu->exit->fault = x;
+		cpu->exit->insn_len = op->len;
+		x86_leave(cpu, op, X86_EXIT_EXCEPTION);
+	}
 	cpu->rip = op_rip(cpu, op); // where a fault in delivery restarts
 	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
 	return x86_deliver(cpu, vector, false, 0, true, op_next_rip(cpu, op));

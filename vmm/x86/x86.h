@@ -107,6 +107,13 @@ struct x86_env {
 	int (*interrupt)(void *arg);
 	// True if an interrupt would be taken were IF = 1: then the processor asks again when IF becomes 1.
 	bool (*interrupt_waiting)(void *arg);
+	// A translation to the RAM page at gpa is about to serve access (X86_READ, X86_WRITE or X86_EXEC). Returns
+	// X86_TOUCH_*. NULL: nobody keeps count.
+	unsigned (*touch)(void *arg, uint64_t gpa, unsigned access);
+	// True: leave with X86_EXIT_MSR instead of the access, for the MSRs that do not come to rdmsr and wrmsr too.
+	bool (*msr_intercept)(void *arg, uint32_t msr, bool write);
+	// An exception is about to be delivered. X86_ENV_EXIT = leave with X86_EXIT_EXCEPTION, RIP at the instruction.
+	int (*exception)(void *arg, const struct x86_exception *x);
 	// The next three only for processors of one guest that share its memory (x86_share); NULL without.
 	// Marks of the RAM page at gpa, the same for all of them; NULL: no RAM. Valid as ram's answer.
 	struct x86_page *(*page)(void *arg, uint64_t gpa);
@@ -123,7 +130,10 @@ struct x86_page {
 	_Atomic uint8_t written; // may store to it without telling
 };
 
-enum { X86_ENV_EXIT = -1 };
+// WRITTEN: the page counts as written, stores may go there unseen. DENIED: not for this access, leave for the VMM.
+enum { X86_TOUCH_WRITTEN = 1, X86_TOUCH_DENIED = 2 };
+// write may also return X86_ENV_FAULT: #GP(0).
+enum { X86_ENV_EXIT = -1, X86_ENV_FAULT = 1 };
 
 enum x86_exit_reason {
 	X86_EXIT_NONE, // x86_step only: the instruction completed (or raised an exception that was delivered)
@@ -136,6 +146,7 @@ enum x86_exit_reason {
 	X86_EXIT_TRIPLE_FAULT,
 	X86_EXIT_FAULT, // translating environments only: the instruction faults; *fault says with what
 	X86_EXIT_UNSUPPORTED, // an instruction this processor does not have, in a translating environment; a task switch
+	X86_EXIT_EXCEPTION, // env->exception wants it: *fault; by INT3 if insn_len is not 0
 };
 
 struct x86_exit {
@@ -152,7 +163,7 @@ struct x86_exit {
 	bool is_write, is_string, is_rep;
 	// MSR, CPUID
 	uint32_t msr;
-	struct x86_exception fault; // FAULT
+	struct x86_exception fault; // FAULT, EXCEPTION
 };
 
 // env and arg are borrowed for the processor's life. features: bits the decoder honours are fixed (x86-64-v2 and
@@ -187,11 +198,15 @@ void x86_attention(struct x86_cpu *cpu);
 struct x86_event {
 	uint8_t vector;
 	bool is_nmi, is_exception, has_error;
+	bool is_software; // INT n, INT3: it returns to after the instruction
+	uint8_t insn_len; // of that
 	uint32_t error;
 	uint64_t cr2;
 };
 void x86_inject(struct x86_cpu *cpu, const struct x86_event *ev);
 bool x86_event_pending(const struct x86_cpu *cpu);
+bool x86_event_get(const struct x86_cpu *cpu, struct x86_event *ret); // false: none is pending
+void x86_event_clear(struct x86_cpu *cpu);
 bool x86_nmi_masked(const struct x86_cpu *cpu); // until IRET
 
 // Guest RAM mappings changed (env->ram answers differ): forget every host address. Between runs or from attention.
