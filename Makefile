@@ -137,6 +137,8 @@ $(PRELOAD): $(PRELOAD_OBJ) $(PIC)/libsoft.a vmm/preload/exports.map
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) -shared -pthread -o $@ $(PRELOAD_OBJ) $(PIC)/libsoft.a -Wl,--version-script=vmm/preload/exports.map \
 		-Wl,--gc-sections -Wl,-z,defs -Wl,-z,text -Wl,--as-needed -lm -ldl
+# Its test is run under it.
+$(O)/tests/unit/test_vmm_preload: | $(PRELOAD)
 .PHONY: preload
 preload: $(PRELOAD)
 

@@ -5,7 +5,7 @@
 check-qemu:
 	@[ -n "$(QEMU_MSHV)" ] || packaging/debian-deps.sh check qemu 2>/dev/null || packaging/debian-deps.sh install qemu || true
 	@$(MAKE) --no-print-directory MODE=$(MODE) preload kernel $(O)/tests/qemu/init
-	@QEMU_MSHV='$(QEMU_MSHV)' O=$(O) prove $(if $(V),-v) --timer --exec bash tests/qemu/check.sh
+	@QEMU_MSHV='$(QEMU_MSHV)' O=$(O) prove $(if $(V),-v) --timer --exec bash tests/qemu/check.bash
 
 $(O)/tests/qemu/init: tests/qemu/init.c $(O)/flags
 	@mkdir -p $(@D)
