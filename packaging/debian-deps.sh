@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The Debian packages that Bulkhead needs, by purpose.
-#   debian-deps.sh check [build|test|demo]...   names what is missing; exit 1 if anything is
+#   debian-deps.sh check [build|test|demo|qemu]...   names what is missing; exit 1 if anything is
 #   debian-deps.sh [install] [...]              installs it (root; `apt-get update` must have run)
 set -eu
 
@@ -11,6 +11,7 @@ build="gcc make pkg-config libc6-dev libseccomp-dev libyajl-dev libcap-dev libsy
 demo="busybox-static python3-minimal"
 test="bats busybox-static clang clang-format debootstrap libclang-rt-14-dev
   libcmocka-dev libzydis-dev musl-tools perl procps python3 qemu-system-x86"
+qemu="mmdebstrap debian-archive-keyring cpio"
 
 action=install
 case "${1:-}" in check | install) action=$1; shift ;; esac
@@ -21,7 +22,8 @@ for set in "$@"; do
   build) want="$want $build" ;;
   demo) want="$want $demo" ;;
   test) want="$want $test" ;;
-  *) echo "debian-deps.sh: unknown set '$set' (build, demo, test)" >&2; exit 2 ;;
+  qemu) want="$want $qemu" ;;
+  *) echo "debian-deps.sh: unknown set '$set' (build, demo, test, qemu)" >&2; exit 2 ;;
   esac
 done
 

@@ -50,6 +50,7 @@ echo "== the processor beside qemu-system-x86_64 -accel tcg: the same kernel and
 root=$work/initrd
 mkdir -p "$root"/{proc,lib64,usr/bin,usr/lib/x86_64-linux-gnu,lib/x86_64-linux-gnu}
 gcc -O2 -static -o "$root/init" "$here/guest_init.c"
+gcc -O2 -static -o "$root/usr/bin/workloads" "$here/workloads.c" -lm
 cp "$debian/usr/bin/python3.11" "$root/usr/bin/"
 for l in $(ldd "$debian/usr/bin/python3.11" | grep -o '/[^ ]*'); do cp -L "$l" "$root$(dirname "$l" | sed 's#^/usr##')/" 2> /dev/null || cp -L "$l" "$root/lib/x86_64-linux-gnu/"; done
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/"
@@ -61,7 +62,7 @@ for i in range(2000000):
     s += i * i % 7
 print(s)
 P
-printf 'cpython\t/usr/bin/python3.11\t-S\t-E\t/loop.py\n' > "$root/workloads"
+printf 'cpython\t/usr/bin/python3.11\t-S\t-E\t/loop.py\nc\t/usr/bin/workloads\n' > "$root/workloads"
 (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) > "$work/initrd.cpio"
 stamp() { # prints "WORD NS" for each line of a run
   while IFS= read -r line; do echo "$(date +%s%N) $line"; done
@@ -95,3 +96,28 @@ awk '/instructions/ {print $2}' "$work/counters" | while read -r n; do
   tail -n 1 "$work/soft.3" > /dev/null
   awk -v n="$n" 'NR==1 {t=$1} /DONE/ {printf "soft: %.0f million guest instructions in %.2f s: %.0f million a second (bound: 200)\n", n/1e6, ($1-t)/1e9, n/1e6/(($1-t)/1e9)}' "$work/soft.3"
 done
+
+# Each workload's time is the host's, from the line before to its own; what it computed must be the same on both.
+works() { # FILE: "NAME MS CHECK" a line
+  awk '/START c$/ {t=$1} /WORK/ {printf "%s %.1f %s\n", $3, ($1-t)/1e6, $5; t=$1}' "$1"
+}
+for i in 1 2 3; do
+  works "$work/soft.$i" | sed 's/^/soft /'
+  works "$work/tcg.$i" | sed 's/^/tcg /'
+done > "$work/works"
+echo
+echo "== workloads, in turn, medians of 3 (ms)"
+awk '
+  function median(k,   a, b, c) { a=v[k,1]; b=v[k,2]; c=v[k,3]; return a<b ? (b<c ? b : (a<c ? c : a)) : (a<c ? a : (b<c ? c : b)) }
+  function line(name, s, t, bound) { printf "%-12s %10.0f %10.0f %10.2f   %s\n", name, s, t, s ? t/s : 0, bound }
+  { k=$1 SUBSEP $2; v[k,++n[k]]=$3; if (!($2 in sum)) { sum[$2]=$4; order[++m]=$2 } else if (sum[$2]!=$4) wrong[$2]=1 }
+  END {
+    printf "%-12s %10s %10s %10s\n", "workload", "soft", "tcg", "tcg/soft"
+    bound["double"]="(bound: 3)"
+    for (i=1; i<=m; i++) {
+      w=order[i]; s="soft" SUBSEP w; t="tcg" SUBSEP w
+      if (n[s]!=3 || n[t]!=3) { printf "%-12s did not end in each run\n", w; continue }
+      line(w, median(s), median(t), (w in wrong ? "RESULTS DIFFER " : "") bound[w])
+    }
+  }' "$work/works"
+paste "$work/s" "$work/t" | awk '{printf "%-12s %10.0f %10.0f %10.2f   (bound: 1.5)\n", "boot", $1/3e6, $3/3e6, $3/$1; printf "%-12s %10.0f %10.0f %10.2f   (bound: 0.3, and 350 million a second)\n", "cpython", $2/3e6, $4/3e6, $4/$2}'

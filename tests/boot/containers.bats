@@ -14,8 +14,9 @@ teardown() {
   [ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
 
+# Two processors unless a test says otherwise.
 pod() {
-  timeout 120 "$BULKHEAD" --root "$STATE" --hypervisor soft "$@"
+  timeout 120 "$BULKHEAD" --root "$STATE" --hypervisor soft --vcpus "${VCPUS:-2}" "$@"
 }
 
 @test "static busybox: output, exit code" {
@@ -244,4 +245,17 @@ C
     [ -z "$(ls -l "/proc/$p/fd" | grep -E '/etc/hostname|/dev/pts')" ]
   done
   pod delete --force eight
+}
+
+@test "one, two, four and eight processors: all of them work" {
+  bundle_busybox "$BUNDLE"
+  # Each worker is bound to its processor and hashes; the sums have to be the same.
+  bundle_args "$BUNDLE" sh -c 'n=$(nproc); echo $n; i=0; while [ $i -lt $n ]; do taskset -c $i sh -c "yes bulkhead | head -c 20000 | md5sum" > /tmp/$i & i=$((i + 1)); done; wait; cat /tmp/[0-9] | sort | uniq -c | while read c sum rest; do echo $c $sum; done'
+  bundle_edit "$BUNDLE" 'c["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})'
+  want=$(yes bulkhead | head -c 20000 | md5sum | cut -d' ' -f1)
+  for n in 1 2 4 8; do
+    VCPUS=$n pod run --bundle "$BUNDLE" smp > "$WORK/out"
+    [ "$(cat "$WORK/out")" = "$n
+$n $want" ]
+  done
 }

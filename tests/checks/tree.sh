@@ -16,5 +16,6 @@ check "modules include only what they may" tests/check-layers.sh "${O:-build/dev
 check "clang-format" tests/check-format.sh
 check "kernel fragments and merged configuration" sh -c \
   'guest-kernel-config/check-config.sh "$(guest-kernel-config/build.sh --config)"'
-check "shell scripts parse" sh -c 'for f in $(git ls-files "*.sh" 2>/dev/null || find . -name "*.sh"); do sh -n "$f" || exit 1; done'
+check "shell scripts parse" sh -c 'for f in $(git ls-files "*.sh" 2>/dev/null || find . -name "*.sh"); do
+  case $(head -n 1 "$f") in *bash*) bash -n "$f" ;; *) sh -n "$f" ;; esac || exit 1; done'
 echo "1..$n"

@@ -7,9 +7,9 @@ BULKHEAD=$BULKHEAD_BIN/bulkhead
 bundle_busybox() {
   mkdir -p "$1"/rootfs/{bin,proc,sys,dev,tmp,etc,root}
   cp /bin/busybox "$1/rootfs/bin/busybox"
-  for applet in $(/bin/busybox --list); do
-    [ -e "$1/rootfs/bin/$applet" ] || ln -s busybox "$1/rootfs/bin/$applet"
-  done
+  /bin/busybox --list | python3 -c 'import os, sys
+for name in sys.stdin.read().split():
+    if name != "busybox": os.symlink("busybox", sys.argv[1] + "/" + name)' "$1/rootfs/bin"
   bundle_spec "$1"
 }
 

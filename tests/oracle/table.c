@@ -97,14 +97,18 @@ bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state
 	return false;
 }
 
-// MXCSR with underflow or overflow unmasked: vmm/x86 computes with all masked and looks at the flags, which then say
-// less. A result that is tiny but exact does not raise, flush to zero acts, and the inexact flag is set with overflow.
+// vmm/x86 computes with all exceptions masked and looks at the flags (simd_bind.c), which say less. With underflow or
+// overflow unmasked: a result that is tiny but exact does not raise, flush to zero acts, and the inexact flag is set with
+// overflow. DPPS and DPPD stop at the first of their products and sums that raises; there all of them are done.
 bool oracle_known_to_differ(const struct x86_insn *in, const struct oracle_state *s)
 {
-	return in->map && (~s->fx.mxcsr & 0xc00) &&
-	       ((in->map == 1 && ((in->opcode & 0xf0) == 0x50 || in->opcode == 0x7c ||
-				  in->opcode == 0x7d || in->opcode == 0xd0)) ||
-		(in->map == 3 && (in->opcode & 0xfe) == 0x40));
+	uint32_t unmasked = ~s->fx.mxcsr & 0x1f80;
+
+	if (in->map == 3)
+		return (in->opcode & 0xfe) == 0x40 && unmasked;
+	return in->map == 1 && (unmasked & 0xc00) &&
+	       ((in->opcode & 0xf0) == 0x50 || in->opcode == 0x7c || in->opcode == 0x7d ||
+		in->opcode == 0xd0);
 }
 
 enum when { ALWAYS, COUNT, COUNT_1 }; // if the count is not 0; the flag but for a count of 1

@@ -24,6 +24,10 @@ GUEST(real_stack, 16, // the stack pointer wraps within its segment
 GUEST(real_digits, 16,
       "mov $0x15, %al; add $0x27, %al; daa; cmp $0x42, %al; jne 1f\n" SAY("d") "1: mov $9, %al; add $5, %al; xor %ah, %ah; aaa; cmp $0x104, %ax; jne 2f\n" SAY("a") "2: mov $77, %al; aam; cmp $0x707, %ax; jne 3f\n" SAY(
 	      "m") "3: aad; cmp $77, %ax; jne 4f\n" SAY("A") "4: mov $0x1234, %ax; pusha; xor %ax, %ax; popa; cmp $0x1234, %ax; jne 5f\n" SAY("p") "5: " STOP);
+GUEST(real_bits, 16, // bits of a word in a segment, by number and by offset
+      "mov %cs, %ax; mov %ax, %ds; lock btsw $3, 1f - real_bits_begin; jc 2f\n" SAY("n") "2: lock btsw $3, 1f - real_bits_begin; jnc 3f\n" SAY(
+	      "s") "3: mov $-13, %ax; bt %ax, 1f - real_bits_begin + 2; jnc 4f\n" SAY("o") "4: " STOP
+											   "1: .word 0, 0");
 // Real mode to protected mode to long mode, as an operating system starts its other processors.
 GUEST(to_long, 16,
       SAY("r") "mov %cr0, %eax; or $1, %eax; mov %eax, %cr0; ljmpl $0x10, $(1f - to_long_begin + 0x8000)\n"
@@ -102,11 +106,11 @@ static const struct guest guests[] = {
 	{ G(real_hello, 16) = "ea" }, { G(real_int, 16) = "ab" },
 	{ G(real_far, 16) = "fc" },   { G(real_limit, 16) = "g" },
 	{ G(real_stack, 16) = "Be" }, { G(real_digits, 16) = "damAp" },
-	{ G(to_long, 16) = "rpclA" }, { G(limit, 32) = "i0g" },
-	{ G(types, 32) = "aaao" },    { G(user, 32) = "30su" },
-	{ G(gate, 32) = "P0Q03=" },   { G(paging32, 32) = "mA32" },
-	{ G(pae, 32) = "p1" },        { G(compat, 64) = "@w8" },
-	{ G(seg16, 32) = "sl" },
+	{ G(real_bits, 16) = "nso" }, { G(to_long, 16) = "rpclA" },
+	{ G(limit, 32) = "i0g" },     { G(types, 32) = "aaao" },
+	{ G(user, 32) = "30su" },     { G(gate, 32) = "P0Q03=" },
+	{ G(paging32, 32) = "mA32" }, { G(pae, 32) = "p1" },
+	{ G(compat, 64) = "@w8" },    { G(seg16, 32) = "sl" },
 };
 
 int main(void)

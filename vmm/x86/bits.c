@@ -58,16 +58,16 @@ static inline void bit_cc(struct x86_cpu *cpu, bool cf)
 	cpu->cc = (uint16_t)((cpu->cc & ~CC_CF) | (cf ? CC_CF : 0));
 }
 
-// Address of the operand, off bytes on: with a 32- or 16-bit address size the sum stays within that size.
-enum { BIT_IMM = 1, BIT_LOCK = 2, BIT_A32 = 4, BIT_A16 = 8 };
+// Address of the operand, off bytes on: with a 32-bit address size of 64-bit mode the sum stays within that size.
+enum { BIT_IMM = 1, BIT_LOCK = 2, BIT_A32 = 4 };
 static inline uint64_t bit_ea(const struct x86_cpu *cpu, const struct x86_op *op, int64_t off)
 {
 	uint64_t a;
 
-	if (likely(!(op->aux2 & (BIT_A32 | BIT_A16))))
+	if (likely(!(op->aux2 & BIT_A32)))
 		return op_ea(cpu, op) + (uint64_t)off;
 	a = cpu->gpr[X86_REG_EA] + (uint64_t)off;
-	return (op->aux2 & BIT_A32 ? (uint32_t)a : (uint16_t)a) + cpu->sbase[op->seg];
+	return (uint32_t)a + cpu->sbase[op->seg];
 }
 
 // Instructions rather than builtins: guest operands need not be aligned.
@@ -221,7 +221,7 @@ static bool bind_bit(struct x86_bind *b, unsigned what, bool imm)
 		return false;
 	b->op->aux = (uint8_t)what;
 	b->op->aux2 = (uint8_t)((imm ? BIT_IMM : 0) | (in->lock ? BIT_LOCK : 0) |
-				(in->addrsize == 4 ? BIT_A32 : in->addrsize == 2 ? BIT_A16 : 0));
+				(in->mode == 64 && in->addrsize == 4 ? BIT_A32 : 0));
 	b->op->imm = in->imm & 0xff;
 	b->op->fn = bit_fn[size_index(false, in->opsize) - 1][mem];
 	return true;

@@ -160,15 +160,12 @@ static void page_drop(struct x86_cpu *cpu, struct code_page *p)
 		atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 }
 
-void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+// Drops the page's blocks if one of the lines written holds code. p may be NULL.
+static void drop_written(struct x86_cpu *cpu, struct code_page *p, uint64_t gpa, unsigned len)
 {
-	struct code_page *p = page_find(cpu->code, gpa);
-	struct x86_page *page = cpu_page(cpu, gpa);
 	unsigned first = (unsigned)(gpa & 0xfff) >> 7,
 		 last = ((unsigned)(gpa & 0xfff) + len - 1) >> 7;
 
-	if (page && (atomic_load(&page->code) & ~cpu->mark))
-		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
 	if (!p)
 		return;
 	for (unsigned i = first; i <= last && i < 32; i++)
@@ -176,6 +173,37 @@ void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
 			page_drop(cpu, p);
 			return;
 		}
+}
+
+void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+{
+	struct code_page *p = page_find(cpu->code, gpa);
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	if (page && (atomic_load(&page->code) & ~cpu->mark))
+		cpu->env->code_changed(cpu->arg, gpa & PAGE_MASK_);
+	drop_written(cpu, p, gpa, len);
+}
+
+void x86_code_will_change(struct x86_cpu *cpu, uint64_t gpa, unsigned len)
+{
+	enum { ROOM = sizeof(cpu->untold) / sizeof(*cpu->untold) };
+	struct x86_page *page = cpu_page(cpu, gpa);
+
+	drop_written(cpu, page_find(cpu->code, gpa), gpa, len);
+	if (!page || !(atomic_load(&page->code) & ~cpu->mark))
+		return;
+	if (cpu->n_untold == ROOM)
+		x86_code_tell(cpu);
+	cpu->untold[cpu->n_untold++] = gpa & PAGE_MASK_;
+	atomic_store_explicit(&cpu->attn, 1, memory_order_relaxed);
+}
+
+void x86_code_tell(struct x86_cpu *cpu)
+{
+	for (unsigned i = 0; i < cpu->n_untold; i++)
+		cpu->env->code_changed(cpu->arg, cpu->untold[i]);
+	cpu->n_untold = 0;
 }
 
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host)
@@ -196,12 +224,12 @@ void x86_code_changed(struct x86_cpu *cpu, uint64_t gpa)
 	if (cpu->n_changed <= ROOM)
 		cpu->n_changed++;
 	pthread_mutex_unlock(&cpu->changed_lock);
-	atomic_store(&cpu->notify, 1);
+	atomic_fetch_or(&cpu->notify, NOTIFY_PAGES);
 	atomic_store(&cpu->attn, 1);
 }
 
 // Whatever of these pages is not what was decoded goes, and with it this processor's mark.
-void x86_code_take_changes(struct x86_cpu *cpu)
+bool x86_code_take_changes(struct x86_cpu *cpu)
 {
 	enum { ROOM = sizeof(cpu->changed) / sizeof(*cpu->changed) };
 	uint64_t gpas[ROOM];
@@ -223,8 +251,7 @@ void x86_code_take_changes(struct x86_cpu *cpu)
 		else if (page && (!p || !p->lines))
 			atomic_fetch_and(&page->code, (uint8_t)~cpu->mark);
 	}
-	if (n > ROOM)
-		x86_notify_write(cpu);
+	return n > ROOM;
 }
 
 // Marks the page before anything is read of it to be decoded. Whoever may store there unseen is made to tell from now on.

@@ -273,13 +273,19 @@ struct x86_cpu {
 	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
 	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
-	_Atomic uint32_t notify;      // x86_notify_write happened, or changed pages wait
-	bool shared;                  // with other processors
+	_Atomic uint32_t notify; // x86_notify_write happened, or changed pages wait
+	bool shared;             // with other processors
+	uint32_t pauses;         // PAUSEs so far
+	uint64_t untold[4];      // pages with code of others that an atomic operation has stored to
+	unsigned n_untold;
 	uint8_t mark;                 // this one's bit in struct x86_page
 	pthread_mutex_t changed_lock; // guards the two below
 	uint64_t changed[16];         // pages with code that others stored to
 	unsigned n_changed;           // more than there is room for: any page
 };
+
+// Bits of cpu->notify.
+enum { NOTIFY_PAGES = 1, NOTIFY_ALL = 2 };
 
 // How x86_run's setjmp is left.
 enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
@@ -637,7 +643,11 @@ bool x86_code_in_page(struct x86_cpu *cpu, uint64_t gpa);
 void x86_code_written(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
 void x86_code_verify(struct x86_cpu *cpu, uint64_t gpa, const uint8_t *host);
 // Handles what x86_code_changed left.
-void x86_code_take_changes(struct x86_cpu *cpu);
+bool x86_code_take_changes(struct x86_cpu *cpu); // true: too many to know
+// Before an atomic operation on [gpa, gpa + len), which has no store of its own to come after: own code goes now, the other
+// processors are told by x86_code_tell, at the next attention or before an interrupt is sent to one of them.
+void x86_code_will_change(struct x86_cpu *cpu, uint64_t gpa, unsigned len);
+void x86_code_tell(struct x86_cpu *cpu);
 // The shared marks of a page, or NULL where memory is not shared.
 static inline struct x86_page *cpu_page(struct x86_cpu *cpu, uint64_t gpa)
 {

@@ -400,6 +400,8 @@ static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, ui
 {
 	int r;
 
+	if (unlikely(cpu->n_untold)) // it may be a local APIC's command register
+		x86_code_tell(cpu);
 	if (write)
 		r = cpu->env->write ? cpu->env->write(cpu->arg, gpa, data, len) : X86_ENV_EXIT;
 	else
@@ -415,12 +417,34 @@ static void device(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, ui
 	x86_leave(cpu, op, X86_EXIT_MMIO);
 }
 
+// Operands of instructions are one access each, as other processors see it.
+static void copy_operand(void *to, const void *from, unsigned len)
+{
+	switch (len) {
+	case 1:
+		*(volatile uint8_t *)to = *(const volatile uint8_t *)from;
+		break;
+	case 2:
+		*(volatile u16u *)to = *(const volatile u16u *)from;
+		break;
+	case 4:
+		*(volatile u32u *)to = *(const volatile u32u *)from;
+		break;
+	case 8:
+		*(volatile u64u *)to = *(const volatile u64u *)from;
+		break;
+	default:
+		guest_copy(to, from, len);
+		break;
+	}
+}
+
 // Within one page.
 static void read_part(struct x86_cpu *cpu, const struct x86_op *op, struct place p, uint64_t va,
 		      uint8_t *buf, unsigned len)
 {
 	if (p.host) {
-		guest_copy(buf, p.host, len);
+		copy_operand(buf, p.host, len);
 		return;
 	}
 	for (unsigned done = 0; done < len;) {
@@ -437,7 +461,7 @@ static void write_part(struct x86_cpu *cpu, const struct x86_op *op, struct plac
 	uint8_t *ram = p.host ? p.host : ram_at(cpu, p.gpa, true);
 
 	if (ram) {
-		guest_copy(ram, buf, len);
+		copy_operand(ram, buf, len);
 		if (!p.host)
 			x86_code_written(cpu, p.gpa, len);
 		return;
@@ -526,6 +550,11 @@ void *x86_rmw_slow(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, un
 		return NULL;
 	}
 	p = locate(cpu, op, va, X86_WRITE);
+	if (!p.host) { // a device, or a page with code
+		p.host = ram_at(cpu, p.gpa, true);
+		if (p.host)
+			x86_code_will_change(cpu, p.gpa, size);
+	}
 	if (unlikely(cpu->watching) && p.host)
 		watch(cpu, va, size, true);
 	return p.host;

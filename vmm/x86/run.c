@@ -212,7 +212,7 @@ void x86_attention(struct x86_cpu *cpu)
 
 void x86_notify_write(struct x86_cpu *cpu)
 {
-	atomic_store(&cpu->notify, 2);
+	atomic_fetch_or(&cpu->notify, NOTIFY_ALL);
 	atomic_store(&cpu->attn, 1);
 }
 
@@ -392,11 +392,11 @@ static void exit_bytes(struct x86_cpu *cpu, struct x86_exit *ex)
 // Code may have been changed by others.
 static void look_for_changes(struct x86_cpu *cpu)
 {
-	uint32_t what = atomic_exchange(&cpu->notify, 0);
+	bool all = atomic_exchange(&cpu->notify, 0) & NOTIFY_ALL;
 
-	if (cpu->shared)
-		x86_code_take_changes(cpu);
-	if (what == 2 || atomic_exchange(&cpu->notify, 0) == 2) {
+	if (cpu->shared && x86_code_take_changes(cpu))
+		all = true;
+	if (all) {
 		cpu->gen[0]++; // every page is entered, and so compared, anew
 		cpu->gen[1]++;
 		x86_update_mode(cpu);
@@ -408,6 +408,8 @@ static bool service(struct x86_cpu *cpu, struct x86_exit *ex)
 {
 	x86_fpu_sync(cpu); // C code that may use the x87 follows
 	if (atomic_exchange(&cpu->attn, 0)) {
+		if (unlikely(cpu->n_untold))
+			x86_code_tell(cpu);
 		if (atomic_load(&cpu->notify))
 			look_for_changes(cpu);
 		if (cpu->env->attention && cpu->env->attention(cpu->arg)) {

@@ -54,8 +54,9 @@ enum {
 
 // A floating-point instruction of a guest that has unmasked exceptions: done with all masked; where one of those is then
 // found flagged, its effects are taken back. op->ptr: the row.
-// Three things differ from hardware: a result that is tiny but exact does not raise an unmasked underflow; flush to zero
-// acts even if underflow is unmasked; with an unmasked overflow the inexact flag is always set.
+// Four things differ from hardware: a result that is tiny but exact does not raise an unmasked underflow; flush to zero
+// acts even if underflow is unmasked; with an unmasked overflow the inexact flag is always set; DPPS and DPPD flag what all
+// their products and sums raise, not the first of them only.
 OPH(fp_checked)
 {
 	const struct simd_row *row = op->ptr;

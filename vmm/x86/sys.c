@@ -3,12 +3,19 @@
 // random numbers, CPUID, halting.
 #include "vmm/x86/alu.h"
 
+#include <sched.h>
+
 OPH(nop)
 {
 	NEXT;
 }
+// Whoever spins waits for another processor, which may be waiting for this one's place on the host.
 OPH(pause_)
 {
+	enum { SPINS = 64 };
+
+	if (cpu->shared && (++cpu->pauses & (SPINS - 1)) == 0)
+		(void)sched_yield(); // cannot fail on Linux
 	NEXT;
 }
 OPH(mfence)
@@ -198,6 +205,8 @@ OPH(wrmsr)
 	uint64_t v = (uint64_t)R32(X86_RDX) << 32 | R32(X86_RAX), *slot = msr_slot(cpu, msr);
 
 	PRIVILEGED;
+	if (unlikely(cpu->n_untold)) // it may send an interrupt
+		x86_code_tell(cpu);
 	if (cpu->env->msr_intercept && cpu->env->msr_intercept(cpu->arg, msr, true))
 		msr_leave(cpu, op, msr, true);
 	if (msr == 0xc0000080) {
