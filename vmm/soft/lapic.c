@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The local APIC (Intel SDM vol. 3, chapter 11): xAPIC registers and x2APIC MSRs, timer in all three modes, priorities.
-#include "vmm/soft/soft.h"
+#include "vmm/soft/lapic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/own.h"
+#include "vmm/soft/soft.h"
 
 enum {
 	REG_ID = 2,

@@ -17,6 +17,7 @@
 #include "vmm/hv/mshv_sys.h"
 #include "vmm/soft/eventfd.h"
 #include "vmm/soft/intercept.h"
+#include "vmm/soft/lapic.h"
 #include "vmm/soft/memory.h"
 #include "vmm/soft/regs.h"
 #include "vmm/soft/synic.h"
@@ -32,48 +33,9 @@ enum {
 	SOFT_MTRRS = 8,
 	SOFT_OVERLAYS = 2 + 2 * SOFT_VPS
 };
-#define SOFT_APIC_HZ 200000000ull
-#define SOFT_APIC_GPA 0xfee00000ull
 
 struct soft_vp;
 struct soft_partition;
-
-// ---- lapic.c
-struct soft_lapic {
-	pthread_mutex_t lock;
-	uint32_t id, ldr, dfr, svr, esr, esr_written, lvt[7], icr_low, icr_high, divide,
-		initial; // lvt: cmci timer thermal perf lint0 lint1 error
-	uint32_t irr[8], isr[8], tmr[8];
-	uint32_t auto_eoi[8]; // vectors of SINTs that end by themselves
-	uint8_t tpr;
-	uint64_t base;          // IA32_APIC_BASE
-	uint64_t deadline;      // TSC
-	int64_t timer_start_ns; // when the count was set
-	int timer_fd;           // owned
-	_Atomic bool pending;   // something may be deliverable
-	_Atomic bool nmi;
-	struct soft_vp *vp;
-};
-enum { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR };
-
-int soft_lapic_init(struct soft_lapic *l, struct soft_vp *vp, uint32_t id);
-void soft_lapic_done(struct soft_lapic *l);
-void soft_lapic_reset(struct soft_lapic *l); // by INIT: the id and the base stay
-// Register by index (offset / 16 of the xAPIC page, MSR - 0x800). 0, or 1 = #GP (x2APIC rules).
-int soft_lapic_read(struct soft_lapic *l, unsigned reg, bool x2, uint64_t *v);
-int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v);
-int soft_lapic_base_write(struct soft_lapic *l, uint64_t v);
-void soft_lapic_deadline_write(struct soft_lapic *l, uint64_t tsc);
-uint64_t soft_lapic_deadline(struct soft_lapic *l);
-bool soft_lapic_waiting(struct soft_lapic *l);
-int soft_lapic_take(struct soft_lapic *l);   // vector or -1; moves it to in-service
-void soft_lapic_timer(struct soft_lapic *l); // the timer's descriptor is readable
-void soft_lapic_auto_eoi(struct soft_lapic *l, const uint32_t vectors[8]);
-void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level);
-void soft_lapic_get(struct soft_lapic *l, struct hv_local_interrupt_controller_state *s);
-void soft_lapic_set(struct soft_lapic *l, const struct hv_local_interrupt_controller_state *s);
-uint64_t soft_lapic_tpr(struct soft_lapic *l);
-void soft_lapic_set_tpr(struct soft_lapic *l, uint64_t v);
 
 // ---- stop.c
 struct soft_stop {
