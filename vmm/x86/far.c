@@ -222,8 +222,10 @@ static void drop_inner_segments(struct x86_cpu *cpu, unsigned cpl)
 		struct x86_seg *s = &cpu->seg[data[i]];
 		unsigned type = s->attributes & 0x1f, dpl = s->attributes >> 5 & 3;
 
-		if ((s->attributes & 0x80) && dpl < cpl && (type & 0x1c) != 0x1c)
-			*s = (struct x86_seg){ 0 };
+		if ((s->attributes & 0x80) && dpl < cpl && (type & 0x1c) != 0x1c) {
+			s->selector = 0; // the base stays, which 64-bit code goes on using
+			s->attributes = 0;
+		}
 	}
 }
 
@@ -284,6 +286,8 @@ static void iret_flags(struct x86_cpu *cpu, unsigned cpl, unsigned iopl, unsigne
 	if (opsize == 2)
 		allowed &= 0xffff;
 	flags = (cpu_rflags(cpu) & ~allowed) | (v & allowed);
+	if (!cpu->watching) // it would be over after one instruction, which is not looked at
+		flags &= ~(uint64_t)F_RF;
 	cpu_set_rflags(cpu, flags);
 	x86_update_mode(cpu);
 	x86_nmi_unmask(cpu);

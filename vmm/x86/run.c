@@ -459,21 +459,28 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *b)
 		op = op->fn(cpu, op);
 }
 
+// DR6 for a debug exception: of the breakpoints those that were met, the other bits gather.
+static void debug_status(struct x86_cpu *cpu, unsigned bits)
+{
+	cpu->dr[6] = (cpu->dr[6] & ~15ull) | bits;
+}
+
 // An instruction breakpoint at RIP: the fault comes before the instruction.
 static bool breakpoint_at(struct x86_cpu *cpu)
 {
 	uint64_t at = linear_rip(cpu, cpu->rip);
-	bool hit = false;
+	unsigned hits = 0;
 
 	if (cpu->rflags & F_RF)
 		return false;
 	for (unsigned i = 0; i < 4; i++)
 		if ((cpu->dr[7] >> (2 * i) & 3) && !(cpu->dr[7] >> (16 + 4 * i) & 3) &&
 		    cpu->dr[i] == at) {
-			cpu->dr[6] |= 1u << i;
-			hit = true;
+			hits |= 1u << i;
 		}
-	return hit;
+	if (hits)
+		debug_status(cpu, hits);
+	return hits;
 }
 
 static bool deliver_debug(struct x86_cpu *cpu, struct x86_exit *ex, bool is_fault)
@@ -511,7 +518,7 @@ static bool run_one(struct x86_cpu *cpu, struct x86_exit *ex)
 	cpu->shadow_ss = false;
 	if (!(tf && cpu->stepping) && !cpu->db_hits)
 		return true;
-	cpu->dr[6] |= cpu->db_hits | (tf && cpu->stepping ? 1u << 14 : 0);
+	debug_status(cpu, cpu->db_hits | (tf && cpu->stepping ? 1u << 14 : 0));
 	cpu->db_hits = 0;
 	return deliver_debug(cpu, ex, false);
 }
