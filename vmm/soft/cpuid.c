@@ -165,6 +165,8 @@ void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]
 		out[1] |= vp->index << 24;
 		if (!present)
 			out[2] &= ~(1u << 31);
+		if (!(vp->lapic.base >> 11 & 1))
+			out[3] &= ~(1u << 9); // no APIC while it is switched off
 		break;
 	case 0xb:
 		out[2] = (out[2] & ~0xffu) | (sub & 0xff);

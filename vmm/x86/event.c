@@ -251,7 +251,8 @@ bool x86_deliver(struct x86_cpu *cpu, unsigned vector, bool has_error, uint32_t 
 
 	cpu->halted = false;
 	cpu->stepping = false;
-	if (vector == EXC_DB && exception) { // with it go the data breakpoints that a load of SS held back
+	if (vector == EXC_DB &&
+	    exception) { // with it go the data breakpoints that a load of SS held back
 		cpu->dr[6] |= cpu->db_hits;
 		cpu->db_hits = 0;
 	}
