@@ -460,6 +460,10 @@ static void test_sequences(void **state)
 
 int main(void)
 {
+#ifdef __SANITIZE_THREAD__ // it holds signals back until the next call, and here each instruction ends by one
+	puts("1..0 # SKIP the race detector delays the signals that the real processor's side lives by");
+	return 0;
+#endif
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_devices),
