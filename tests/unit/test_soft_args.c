@@ -506,36 +506,38 @@ static void test_partition(void **state)
 {
 	struct rig r;
 	int fd;
-	struct {
-		struct mshv_user_irq_table t;
-		struct mshv_user_irq_entry e[2];
-	} routes = { .t = { .nr = 2 },
-		     .e = { { 5, 0xfee00000, 0, 0x8041 }, { 6, 0xfee00000, 0, 0x42 } } };
+	struct mshv_user_irq_table *routes =
+		calloc(1, sizeof(*routes) + 2 * sizeof(routes->entries[0]));
 
 	(void)state;
+	assert_non_null(routes);
+	routes->nr = 2;
+	routes->entries[0] = (struct mshv_user_irq_entry){ 5, 0xfee00000, 0, 0x8041 };
+	routes->entries[1] = (struct mshv_user_irq_entry){ 6, 0xfee00000, 0, 0x42 };
 	rig_init(&r);
 	assert_int_equal(rig_ioctl(&r, r.part, MSHV_INITIALIZE_PARTITION, NULL), 0); // again
 	assert_int_equal(rig_vp(&r, 256, &fd), EINVAL);
 	assert_int_equal(rig_vp(&r, 0, &fd), EEXIST);
 	assert_int_equal(rig_ioctl(&r, r.part, MSHV_RUN_VP + 0x40, BAD_POINTER), ENOTTY);
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), 0);
-	routes.e[1].gsi = 5;
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), EINVAL);
-	routes.e[1].gsi = 4096;
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), EINVAL);
-	routes.e[1].gsi = 7;
-	routes.e[1].address_hi = 1;
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), EINVAL);
-	routes.t.nr = 4097;
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), EINVAL);
-	routes.t.nr = 0;
-	routes.t.rsvd = 1;
-	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, &routes), EINVAL);
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), 0);
+	routes->entries[1].gsi = 5;
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), EINVAL);
+	routes->entries[1].gsi = 4096;
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), EINVAL);
+	routes->entries[1].gsi = 7;
+	routes->entries[1].address_hi = 1;
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), EINVAL);
+	routes->nr = 4097;
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), EINVAL);
+	routes->nr = 0;
+	routes->rsvd = 1;
+	assert_int_equal(rig_ioctl(&r, r.part, MSHV_SET_MSI_ROUTING, routes), EINVAL);
 	assert_true(r.sys->mmap(NULL, 4096, PROT_READ, MAP_SHARED, r.vp, 2 * 4096) == MAP_FAILED);
 	assert_int_equal(errno, ENODEV);
 	assert_true(r.sys->mmap(NULL, 4096, PROT_READ, MAP_SHARED, r.vp, 3 * 4096) == MAP_FAILED);
 	assert_int_equal(errno, EINVAL);
 	rig_done(&r);
+	free(routes);
 }
 
 static void test_translate(void **state)

@@ -290,12 +290,10 @@ enum { NOTIFY_PAGES = 1, NOTIFY_ALL = 2 };
 // How x86_run's setjmp is left.
 enum { UNWIND_EXC = 1, UNWIND_EXIT = 2, UNWIND_EXCLUSIVE = 3 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
+// clang makes fewer of the calls jumps than gcc does, and one that is none uses up the host's stack.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__) || \
+	defined(__clang__)
 #define X86_LOOP_DISPATCH 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define X86_LOOP_DISPATCH 1
-#endif
 #endif
 
 #define OPH(name)                                                                     \
