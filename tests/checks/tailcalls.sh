@@ -8,6 +8,9 @@ case ${MODE:-dev} in
 dev | rel) ;;
 *) echo "ok 1 - handlers go on by jumps # SKIP MODE=$MODE goes through a loop"; exit 0 ;;
 esac
+case ${CHECK_CC:-} in
+*clang*) echo "ok 1 - handlers go on by jumps # SKIP clang's go through a loop"; exit 0 ;;
+esac
 bad=$(for f in "$dir"/*.o; do
   objdump -d --no-show-raw-insn "$f" | awk -v f="${f##*/}" '
     function handler(from) { return from ~ /^0x2[08]\(%r[a-z0-9]+\)$/ }

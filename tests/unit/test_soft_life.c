@@ -96,12 +96,13 @@ static int irqfd(struct rig *r, int fd, int resample, uint32_t gsi, uint32_t fla
 
 static void route(struct rig *r, uint32_t gsi, uint32_t data)
 {
-	struct {
-		struct mshv_user_irq_table t;
-		struct mshv_user_irq_entry e;
-	} a = { { 1, 0 }, { gsi, 0xfee00000, 0, data } };
+	struct mshv_user_irq_table *t = calloc(1, sizeof(*t) + sizeof(t->entries[0]));
 
-	assert_int_equal(rig_ioctl(r, r->part, MSHV_SET_MSI_ROUTING, &a), 0);
+	assert_non_null(t);
+	t->nr = 1;
+	t->entries[0] = (struct mshv_user_irq_entry){ gsi, 0xfee00000, 0, data };
+	assert_int_equal(rig_ioctl(r, r->part, MSHV_SET_MSI_ROUTING, t), 0);
+	free(t);
 }
 
 static void sleep_code(struct rig *r)
