@@ -412,9 +412,8 @@ static void test_concurrent(void **state)
 		assert_int_equal(rig_map(&r, 0x5000000, extra, 4096, 4), 0);
 		(void)bit(&r, DIRTY, CLEAR, 0x150);
 	}
-	// Stopped from outside, and going on again.
+	// Stopped from outside, and going on again: by the other thread's next RUN_VP, if that comes first.
 	assert_int_equal(rig_set(&r, HV_REGISTER_EXPLICIT_SUSPEND, 1), 0);
-	assert_int_equal(rig_get(&r, HV_REGISTER_EXPLICIT_SUSPEND), 1);
 	assert_int_equal(rig_set(&r, HV_REGISTER_EXPLICIT_SUSPEND, 0), 0);
 	atomic_store(&t.stop, true);
 	assert_int_equal(pthread_join(thread, &result), 0);
