@@ -77,6 +77,10 @@ GUEST(msr,
 	      "z") "2: mov $0x40000000, %eax; cpuid; cmp $0x7263694d, %ebx; jne 3f\n" SAY("h") "3: " STOP
 	      NO_HANDLER(msr));
 GUEST(breakpoint, SAY("a") "int3\n" SAY("c") STOP "breakpoint_handler: " SAY("b") "iretq\n");
+GUEST(step, // an instruction that the VMM finished is stepped over like any other
+      "mov $0x3f8, %dx; mov $'a', %al; pushfq; orl $0x100, (%rsp); popfq; out %al, %dx; nop; pushfq; andl $~0x100, (%rsp); popfq\n" SAY(
+	      "e") STOP
+      "step_handler: push %rax; push %rdx\n" SAY("s") "pop %rdx; pop %rax; iretq\n");
 GUEST(undefined, "ud2\n" SAY("c") STOP "undefined_handler: " SAY("u") "addq $2, (%rsp); iretq\n");
 GUEST(fpu,
       "fninit; fld1; fldpi; fmulp; fistpl -8(%rsp); mov -8(%rsp), %eax; add $'0', %al; mov $0x3f8, %dx; out %al, %dx\n"
@@ -111,6 +115,7 @@ static const struct guest {
 	{ G(copy), .vector = -1, .port = "AD" },
 	{ G(msr), .vector = -1, .port = "fzh" },
 	{ G(breakpoint), .vector = 3, .port = "abc" },
+	{ G(step), .vector = 1, .port = "assssse" },
 	{ G(undefined), .vector = 6, .port = "uc" },
 	{ G(fpu), .vector = -1, .port = "33" },
 	{ G(bell), .vector = -1, .port = "e", .bells = 1 },

@@ -57,7 +57,7 @@ void mshv_vcpu_kick(struct hv_vcpu *vcpu);
 void mshv_vcpu_counters(struct hv_vcpu *vcpu, struct vmm_counters *c);
 bool mshv_vcpu_crashed(struct hv_vcpu *vcpu, uint64_t crash[5]);
 
-// mshv_mmio.c: one MMIO or string-I/O instruction. 0 or -errno.
+// mshv_mmio.c: one MMIO or string-I/O instruction. 0: done; 1: it faults, and the guest will be told; or -errno.
 int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *e);
 struct x86_cpu *mshv_emulator_new(struct mshv_vcpu *v);
 

@@ -287,7 +287,8 @@ int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *
 		return store(v, msg, &s, e);
 	case X86_EXIT_FAULT:
 		r = store(v, msg, &s, e); // iterations of a string instruction that were done
-		return r < 0 ? r : inject(v, &ex.fault, e);
+		r = r < 0 ? r : inject(v, &ex.fault, e);
+		return r < 0 ? r : 1;
 	default:
 		return err_set(
 			e, EOPNOTSUPP,

@@ -224,6 +224,24 @@ static int handle_msr(struct mshv_vcpu *v, const struct hv_message *msg, struct 
 	return mshv_set_registers(v, &a, 1, e);
 }
 
+// The guest steps by single instructions, and this one was finished here: its debug exception (SDM vol. 3, 17.3.1.4) is too.
+static int single_step(struct mshv_vcpu *v, const struct hv_x64_intercept_message_header *h,
+		       struct err *e)
+{
+	enum { TF = 1 << 8, DR6_BS = 1 << 14, VECTOR_DB = 1 };
+	const uint32_t name = HV_X64_REGISTER_DR6;
+	struct hv_register_assoc a[2] = { { .name = name },
+					  { .name = HV_REGISTER_PENDING_EVENT0,
+					    .value.reg64 = 1 | (uint64_t)VECTOR_DB << 16 } };
+	int r;
+
+	if (!(h->rflags & TF))
+		return 0;
+	r = mshv_get_registers(v, &name, &a[0].value, 1, e);
+	a[0].value.reg64 = (a[0].value.reg64 & ~15ull) | DR6_BS;
+	return r < 0 ? r : mshv_set_registers(v, a, 2, e);
+}
+
 // HV_STOP_NONE: run on.
 static enum hv_stop handle(struct mshv_vcpu *v, const struct hv_message *msg, struct err *e)
 {
@@ -234,10 +252,12 @@ static enum hv_stop handle(struct mshv_vcpu *v, const struct hv_message *msg, st
 	case HVMSG_GPA_INTERCEPT:
 		count(v, MSHV_COUNT_MMIO);
 		r = mshv_emulate(v, msg, e);
+		r = r ? r : single_step(v, &msg->u.intercept, e);
 		break;
 	case HVMSG_X64_IO_PORT_INTERCEPT:
 		count(v, MSHV_COUNT_IO);
 		r = handle_io(v, msg, e);
+		r = r ? r : single_step(v, &msg->u.intercept, e);
 		break;
 	case HVMSG_X64_MSR_INTERCEPT:
 		count(v, MSHV_COUNT_MSR);
