@@ -11,24 +11,18 @@
 
 // Read-modify-write of a memory operand: p is the place, cpu->scratch stands in where there is none
 // (device, page crossing).
-#define RMW_BEGIN(bits)                                            \
+#define RMW_AS(bits, before_parts)                                 \
 	uint64_t va = op_ea(cpu, op);                              \
 	u##bits##u *p = rmw##bits(cpu, op, va);                    \
 	bool whole = p != NULL;                                    \
 	if (unlikely(!whole)) {                                    \
+		before_parts;                                      \
 		cpu->scratch = x86_ld_slow(cpu, op, va, bits / 8); \
 		p = (u##bits##u *)&cpu->scratch;                   \
 	}
+#define RMW_BEGIN(bits) RMW_AS(bits, )
 // The same for an atomic one.
-#define RMW_LOCKED(bits)                                           \
-	uint64_t va = op_ea(cpu, op);                              \
-	u##bits##u *p = rmw##bits(cpu, op, va);                    \
-	bool whole = p != NULL;                                    \
-	if (unlikely(!whole)) {                                    \
-		x86_exclusive(cpu, op);                            \
-		cpu->scratch = x86_ld_slow(cpu, op, va, bits / 8); \
-		p = (u##bits##u *)&cpu->scratch;                   \
-	}
+#define RMW_LOCKED(bits) RMW_AS(bits, x86_exclusive(cpu, op))
 #define RMW_END(bits)         \
 	if (unlikely(!whole)) \
 		x86_st_slow(cpu, op, va, bits / 8, *p);

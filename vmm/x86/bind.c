@@ -113,10 +113,6 @@ static bool bind_map1(struct x86_bind *b)
 		return x86_bind_bits(b);
 	case 0x80 ... 0x8f:
 		return x86_bind_branch(b);
-	case 0xa0:
-	case 0xa1:
-	case 0xa8:
-	case 0xa9:
 	case 0xb6:
 	case 0xb7:
 	case 0xbe:
@@ -134,6 +130,8 @@ static bool bind_map1(struct x86_bind *b)
 	case 0xc0:
 	case 0xc1:
 		return x86_bind_alu(b);
+	case 0xa0 ... 0xa1:
+	case 0xa8 ... 0xa9:
 	case 0xb2:
 	case 0xb4 ... 0xb5:
 		return x86_bind_legacy(b);

@@ -669,6 +669,9 @@ static inline void cpu_set_rflags(struct x86_cpu *cpu, uint64_t v)
 	cpu->cc = (uint16_t)((v & 0xd5) << 8 | (v >> 11 & 1));
 	cpu->rflags = (v & ~(uint64_t)F_ARITH) | 2;
 }
+// The rest of an instruction that is an interrupt or a trap (sys.c).
+const struct x86_op *x86_op_interrupt(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector,
+				      bool software);
 void x86_irq_enabled(struct x86_cpu *cpu); // IF went from 0 to 1
 void x86_nmi_unmask(struct x86_cpu *cpu);
 

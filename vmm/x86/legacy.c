@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What only 16- and 32-bit code has: segment pushes and pops, PUSHA and POPA, far pointers (LSS, LFS, LGS in 64-bit code
-// too), BOUND, ARPL, INTO, and arithmetic on decimal digits.
+// What only 16- and 32-bit code has: PUSHA and POPA, segment pushes and pops and far pointers (those of FS and GS, and LSS,
+// in 64-bit code too), BOUND, ARPL, INTO, and arithmetic on decimal digits.
 #include "vmm/x86/alu.h"
 
 // ---- segments
@@ -24,7 +24,9 @@ OPH(pop_seg)
 	if (x86_load_seg(cpu, op->reg, (uint16_t)v, &x))
 		x86_raise_pf(cpu, op, &x);
 	// The pop itself is by the stack's old size.
-	if (wide & MODE_SS32)
+	if (wide & MODE_LONG)
+		cpu->gpr[X86_RSP] = sp + op->aux;
+	else if (wide & MODE_SS32)
 		cpu->gpr[X86_RSP] = (uint32_t)(sp + op->aux);
 	else
 		R16(X86_RSP) = (uint16_t)(sp + op->aux);
@@ -130,13 +132,7 @@ OPH(into)
 {
 	if (!(cpu->cc & CC_OF))
 		NEXT;
-	cpu->rip = op_rip(cpu, op);
-	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
-	if (!x86_deliver(cpu, EXC_OF, false, 0, true, op_next_rip(cpu, op))) {
-		cpu->exit->reason = X86_EXIT_TRIPLE_FAULT;
-		longjmp(cpu->unwind, UNWIND_EXIT);
-	}
-	return NULL;
+	return x86_op_interrupt(cpu, op, EXC_OF, true);
 }
 
 // ---- decimal digits (Intel SDM vol. 2: AAA AAD AAM AAS DAA DAS). Flags that are undefined are left as processors do.
@@ -222,6 +218,11 @@ bool x86_bind_legacy(struct x86_bind *b)
 		return false;
 	op->aux = in->opsize;
 	op->aux2 = 0;
+	if (in->map == 1 && in->opcode < 0xb0) { // PUSH and POP of FS and GS
+		op->reg = in->opcode >= 0xa8 ? X86_GS : X86_FS;
+		op->fn = in->opcode & 1 ? pop_seg : push_seg;
+		return true;
+	}
 	if (in->map == 1)
 		return bind_far(b, in->opcode == 0xb2   ? X86_SS
 				   : in->opcode == 0xb4 ? X86_FS

@@ -86,7 +86,6 @@ OPH(push_m)
 	push(cpu, op, op->aux, v);
 	NEXT;
 }
-OPH(push_seg) { push(cpu, op, op->aux, cpu->seg[op->reg].selector); NEXT; }
 
 OPH(pop_r)
 {
@@ -113,17 +112,6 @@ OPH(pop_m)
 	x86_st_slow(cpu, op, cpu->gpr[X86_REG_EA], op->aux, v);
 	sp_set(cpu, sp + op->aux);
 	NEXT;
-}
-
-OPH(pop_fsgs)
-{
-	uint64_t sp = cpu->gpr[X86_RSP], v = x86_ld_slow(cpu, op, sp_va(cpu, op, sp, op->aux, false), op->aux);
-	struct x86_exception x;
-
-	if (x86_load_seg(cpu, op->reg, (uint16_t)v, &x))
-		x86_raise_pf(cpu, op, &x);
-	sp_set(cpu, sp + op->aux);
-	NEXT_BACK;
 }
 
 OPH(leave)
@@ -244,11 +232,6 @@ static bool bind_map1(struct x86_bind *b)
 	bool mem = in->mod != 3, word = in->opcode & 1;
 
 	switch (in->opcode) {
-	case 0xa0: case 0xa1: case 0xa8: case 0xa9:
-		b->op->reg = in->opcode >= 0xa8 ? X86_GS : X86_FS;
-		b->op->aux = in->opsize;
-		b->op->fn = in->opcode & 1 ? pop_fsgs : push_seg;
-		return !in->lock;
 	case 0xb6: case 0xb7: case 0xbe: case 0xbf:
 		if (!word)
 			b->op->rm = reg8_offset(in, in->rm);

@@ -571,8 +571,21 @@ OPH(descriptor_query)
 }
 
 // ---- software interrupts
-static bool soft_int(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector)
+const struct x86_op *x86_op_interrupt(struct x86_cpu *cpu, const struct x86_op *op, unsigned vector,
+				      bool software)
 {
+	cpu->rip = op_rip(cpu, op); // where a fault in delivery restarts
+	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
+	if (!x86_deliver(cpu, vector, false, 0, software, op_next_rip(cpu, op))) {
+		cpu->exit->reason = X86_EXIT_TRIPLE_FAULT;
+		longjmp(cpu->unwind, UNWIND_EXIT);
+	}
+	return NULL;
+}
+
+OPH(int_op)
+{
+	unsigned vector = (unsigned)op->imm;
 	struct x86_exception x = { .vector = (uint8_t)vector };
 
 	if (vector == EXC_BP && cpu->env->exception &&
@@ -581,30 +594,13 @@ static bool soft_int(struct x86_cpu *cpu, const struct x86_op *op, unsigned vect
 		cpu->exit->insn_len = op->len;
 		x86_leave(cpu, op, X86_EXIT_EXCEPTION);
 	}
-	cpu->rip = op_rip(cpu, op); // where a fault in delivery restarts
-	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
-	return x86_deliver(cpu, vector, false, 0, true, op_next_rip(cpu, op));
-}
-
-OPH(int_op)
-{
-	if (!soft_int(cpu, op, (unsigned)op->imm)) {
-		cpu->exit->reason = X86_EXIT_TRIPLE_FAULT;
-		longjmp(cpu->unwind, UNWIND_EXIT);
-	}
-	return NULL;
+	return x86_op_interrupt(cpu, op, vector, true);
 }
 
 // INT1 asks no gate for its privilege.
 OPH(int1)
 {
-	cpu->icount -= (uint64_t)(cpu->block->insns - 1 - op->idx);
-	cpu->rip = op_rip(cpu, op);
-	if (!x86_deliver(cpu, EXC_DB, false, 0, false, op_next_rip(cpu, op))) {
-		cpu->exit->reason = X86_EXIT_TRIPLE_FAULT;
-		longjmp(cpu->unwind, UNWIND_EXIT);
-	}
-	return NULL;
+	return x86_op_interrupt(cpu, op, EXC_DB, false);
 }
 
 OPH(vmcall)
