@@ -11,6 +11,9 @@
 struct err;
 struct loop;
 struct oci_config;
+struct oci_linux;
+struct oci_memory_policy;
+struct oci_process;
 struct oci_resources;
 struct oci_seccomp;
 struct ttrpc_call;
@@ -57,7 +60,7 @@ void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *
 		       size_t len);
 void containers_reap(struct agent *a); // SIGCHLD
 
-// What a config asks for that this agent does not do: an error that names the field.
+// supported.c: what a config asks for that this agent does not do: an error that names the field.
 int config_supported(const struct oci_config *c, struct err *e);
 
 // cgroup.c: one cgroup v2 group per container.
@@ -79,6 +82,14 @@ int mounts_finish(const struct oci_config *c, struct err *e); // after pivot_roo
 // Opens path below root and never outside it; creates missing directories (and the last part as dir or file) if asked.
 enum rootfs_create { ROOTFS_NONE, ROOTFS_DIR, ROOTFS_FILE };
 int rootfs_open(int root, const char *path, enum rootfs_create create, struct err *e);
+
+// running.c: scheduler, I/O priority, OOM score and the raising of limits, which take privileges that a user namespace does not give: from the agent.
+int running_from_outside(const struct oci_process *p, pid_t pid, struct err *e);
+int running_affinity(pid_t pid, const char *list,
+		     struct err *e); // of execCPUAffinity; NULL: as it is
+int running_memory_policy(const struct oci_memory_policy *p,
+			  struct err *e); // from here on: the process itself
+int running_personality(const struct oci_linux *l, struct err *e);
 
 // child.c: the life of the forked process until execve. ctl: reports and commands; fds: stdio.
 _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3]);

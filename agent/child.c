@@ -97,17 +97,6 @@ static int identity(const struct oci_config *c, struct err *e)
 	return 0;
 }
 
-// Through the guest's /proc: the container may have none.
-static int oom_score(const struct oci_process *p, struct err *e)
-{
-	char text[24];
-
-	if (!p->oom_score_adj.set)
-		return 0;
-	(void)snprintf(text, sizeof(text), "%lld", (long long)p->oom_score_adj.v); // fits
-	return write_file("/proc/self/oom_score_adj", text, "process.oomScoreAdj", e);
-}
-
 static int limits(const struct oci_process *p, struct err *e)
 {
 	for (size_t i = 0; i < p->n_rlimits; i++) {
@@ -236,10 +225,13 @@ static int set_up(const struct oci_config *c, int ctl, const int fds[3], char pa
 		return err_errno(e, errno, "setsid");
 	if (c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "linux.namespaces: cgroup");
-	r = oom_score(p, e);
-	r = r < 0 ? r : identity(c, e);
+	r = identity(c, e);
 	r = r < 0 ? r : enter_root(c, e);
 	r = r < 0 ? r : limits(p, e);
+	if (r < 0)
+		return r;
+	r = running_personality(&c->lin, e);
+	r = r < 0 ? r : running_memory_policy(&c->lin.memory_policy, e);
 	if (r < 0)
 		return r;
 	(void)umask(p->umask.set ? (mode_t)p->umask.v : 0022); // cannot fail

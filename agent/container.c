@@ -45,59 +45,6 @@ struct container {
 	bool has_cgroup;
 };
 
-int config_supported(const struct oci_config *c, struct err *e)
-{
-	static const struct {
-		size_t offset;
-		const char *field;
-	} flags[] = {
-#define F(member, name) { offsetof(struct oci_config, member), name }
-		F(process.terminal, "process.terminal"),
-		F(process.has_scheduler, "process.scheduler"),
-		F(process.has_io_priority, "process.ioPriority"),
-		F(lin.has_time_offsets, "linux.timeOffsets"),
-		F(lin.has_personality, "linux.personality"),
-		F(lin.has_intel_rdt, "linux.intelRdt"),
-		F(lin.has_memory_policy, "linux.memoryPolicy"),
-		F(lin.has_net_devices, "linux.netDevices"),
-		F(lin.ns[OCI_NS_USER].present, "linux.namespaces: user"),
-		F(lin.ns[OCI_NS_TIME].present, "linux.namespaces: time"),
-#undef F
-	};
-
-	if (!c->has_process)
-		return err_set(e, EINVAL, "process: is required");
-	for (unsigned i = 0; i < sizeof(flags) / sizeof(*flags); i++)
-		if (*(const bool *)((const char *)c + flags[i].offset))
-			return err_set(e, EOPNOTSUPP, "%s: not supported yet", flags[i].field);
-	if (c->lin.seccomp &&
-	    (c->lin.seccomp->listener_path || c->lin.seccomp->default_action == OCI_SCMP_NOTIFY))
-		return err_set(e, EOPNOTSUPP,
-			       "linux.seccomp.listenerPath: SCMP_ACT_NOTIFY is not supported yet");
-	for (size_t i = 0; c->lin.seccomp && i < c->lin.seccomp->n_rules; i++)
-		if (c->lin.seccomp->rules[i].action == OCI_SCMP_NOTIFY)
-			return err_set(
-				e, EOPNOTSUPP,
-				"linux.seccomp.syscalls: SCMP_ACT_NOTIFY is not supported yet");
-	if (c->lin.seccomp && (c->lin.seccomp->flags & OCI_SCMP_FLAG_WAIT_KILLABLE_RECV))
-		return err_set(
-			e, EOPNOTSUPP,
-			"linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: not supported yet");
-	if (c->process.apparmor_profile)
-		return err_set(e, EOPNOTSUPP,
-			       "process.apparmorProfile: the guest kernel has no AppArmor");
-	if (c->process.selinux_label || c->lin.mount_label)
-		return err_set(e, EOPNOTSUPP,
-			       "process.selinuxLabel: the guest kernel has no SELinux");
-	if (c->hooks[OCI_HOOK_START_CONTAINER].n)
-		return err_set(e, EOPNOTSUPP, "hooks.startContainer: not supported yet");
-	if ((c->hostname || c->domainname) && !c->lin.ns[OCI_NS_UTS].present)
-		return err_set(e, EINVAL, "hostname: needs a uts namespace of its own");
-	if (!c->lin.ns[OCI_NS_MOUNT].present)
-		return err_set(e, EINVAL, "linux.namespaces: mount: is required");
-	return 0;
-}
-
 // ---- life
 static struct container *find(struct agent *a, const char *id)
 {
@@ -317,6 +264,7 @@ static int launch(struct container *c, struct err *e)
 	close_fd(pair[1]);
 	if (r == 0 && c->has_cgroup)
 		r = cgroup_enter(c->id, c->pid, e);
+	r = r < 0 ? r : running_from_outside(&c->config->process, c->pid, e);
 	if (r == 0)
 		r = loop_add_fd(c->a->loop, "container set-up", c->ctl, EPOLLIN, on_ctl, c,
 				&c->ctl_source, e);

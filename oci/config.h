@@ -70,6 +70,33 @@ struct oci_capabilities {
 	struct oci_strv bounding, effective, inheritable, permitted, ambient;
 };
 
+// Policies, classes and modes are the kernel's numbers.
+struct oci_scheduler {
+	bool set;
+	unsigned policy; // SCHED_*
+	int nice;        // -20..19
+	uint32_t priority;
+	uint64_t flags; // SCHED_FLAG_*
+	uint64_t runtime, deadline, period;
+};
+struct oci_io_priority {
+	bool set;
+	unsigned io_class, priority; // IOPRIO_CLASS_*, 0..7
+};
+enum { OCI_NODES_MAX = 1024 };
+struct oci_memory_policy {
+	bool set;
+	unsigned mode, flags; // MPOL_*, MPOL_F_*
+	uint64_t nodes[OCI_NODES_MAX / 64];
+};
+enum oci_clock { OCI_CLOCK_MONOTONIC, OCI_CLOCK_BOOTTIME, OCI_CLOCKS };
+extern const char *const oci_clock_name[OCI_CLOCKS];
+struct oci_time_offset {
+	bool set;
+	int64_t secs;
+	uint32_t nanosecs;
+};
+
 struct oci_process {
 	bool terminal;
 	struct {
@@ -89,7 +116,10 @@ struct oci_process {
 	bool no_new_privileges;
 	struct oci_opt_i64 oom_score_adj;             // -1000..1000
 	const char *apparmor_profile, *selinux_label; // NULL when absent or empty
-	bool has_scheduler, has_io_priority, has_exec_cpu_affinity;
+	struct oci_scheduler scheduler;
+	struct oci_io_priority io_priority;
+	const char *affinity_initial,
+		*affinity_final; // CPU lists of execCPUAffinity; NULL when absent
 };
 
 struct oci_hook {
@@ -172,7 +202,10 @@ struct oci_linux {
 	struct oci_strv masked_paths, readonly_paths;
 	const char *rootfs_propagation, *mount_label; // NULL when absent or empty
 	struct oci_seccomp *seccomp;                  // NULL when absent; see oci/seccomp.h
-	bool has_time_offsets, has_personality, has_intel_rdt, has_memory_policy, has_net_devices;
+	struct oci_time_offset time_offset[OCI_CLOCKS];
+	bool has_personality, linux32; // personality: LINUX, or LINUX32
+	struct oci_memory_policy memory_policy;
+	bool has_intel_rdt, has_net_devices; // with anything in them
 };
 
 struct oci_config {
@@ -211,6 +244,9 @@ struct oci_rewrite {
 };
 int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw, char **ret_json,
 		       size_t *ret_len, struct err *e);
+
+// "0-3,7" as bits, the lowest first; -EINVAL for anything else, and for a number that bits has no room for.
+int oci_list_bits(const char *list, uint64_t *bits, size_t n_words);
 
 const char *oci_map_get(const struct oci_map *m, const char *key); // NULL when absent
 

@@ -156,10 +156,14 @@ int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_lin
 	if (json_member(at, "seccomp", &sub) &&
 	    (r = oci_parse_seccomp(t, &sub, &l->seccomp, e)) < 0)
 		return r;
-	l->has_time_offsets = has_content(at, "timeOffsets");
-	l->has_personality = has_content(at, "personality");
+	if (json_member(at, "timeOffsets", &sub) && (r = oci_parse_time_offsets(&sub, l, e)) < 0)
+		return r;
+	if (json_member(at, "personality", &sub) && (r = oci_parse_personality(t, &sub, l, e)) < 0)
+		return r;
+	if (has_content(at, "memoryPolicy") && json_member(at, "memoryPolicy", &sub) &&
+	    (r = oci_parse_memory_policy(t, &sub, &l->memory_policy, e)) < 0)
+		return r;
 	l->has_intel_rdt = has_content(at, "intelRdt");
-	l->has_memory_policy = has_content(at, "memoryPolicy");
 	l->has_net_devices = has_content(at, "netDevices");
 	return 0;
 }

@@ -156,11 +156,19 @@ static int parse_args(struct oci_tree *t, const struct json_at *at, struct oci_p
 	return 0;
 }
 
-static bool has_member(const struct json_at *at, const char *key)
+static int parse_running(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
+			 struct err *e)
 {
-	struct json_at ignored;
+	struct json_at sub;
+	int r = 0;
 
-	return json_member(at, key, &ignored);
+	if (json_member(at, "scheduler", &sub))
+		r = oci_parse_scheduler(t, &sub, &p->scheduler, e);
+	if (r == 0 && json_member(at, "ioPriority", &sub))
+		r = oci_parse_io_priority(&sub, &p->io_priority, e);
+	if (r == 0 && json_member(at, "execCPUAffinity", &sub))
+		r = oci_parse_affinity(&sub, p, e);
+	return r;
 }
 
 int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
@@ -193,8 +201,5 @@ int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_p
 	    (r = oci_read_text(at, "apparmorProfile", &p->apparmor_profile, e)) < 0 ||
 	    (r = oci_read_text(at, "selinuxLabel", &p->selinux_label, e)) < 0)
 		return r;
-	p->has_scheduler = has_member(at, "scheduler");
-	p->has_io_priority = has_member(at, "ioPriority");
-	p->has_exec_cpu_affinity = has_member(at, "execCPUAffinity");
-	return 0;
+	return parse_running(t, at, p, e);
 }

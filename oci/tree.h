@@ -52,6 +52,15 @@ int oci_read_list(struct oci_tree *t, const struct json_at *obj, const char *key
 // The parts, each in a file of its own.
 int oci_parse_process(struct oci_tree *t, const struct json_at *at, struct oci_process *p,
 		      struct err *e);
+int oci_parse_scheduler(struct oci_tree *t, const struct json_at *at, struct oci_scheduler *s,
+			struct err *e);
+int oci_parse_io_priority(const struct json_at *at, struct oci_io_priority *p, struct err *e);
+int oci_parse_affinity(const struct json_at *at, struct oci_process *p, struct err *e);
+int oci_parse_personality(struct oci_tree *t, const struct json_at *at, struct oci_linux *l,
+			  struct err *e);
+int oci_parse_memory_policy(struct oci_tree *t, const struct json_at *at,
+			    struct oci_memory_policy *p, struct err *e);
+int oci_parse_time_offsets(const struct json_at *at, struct oci_linux *l, struct err *e);
 int oci_parse_linux(struct oci_tree *t, const struct json_at *at, struct oci_linux *l,
 		    struct err *e);
 int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci_resources *r,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json by data: tests/oci/pass-*.json parse, fail-*.json give exactly the message in their .err. Then what the
+// config.json by data: tests/config/pass-*.json parse, fail-*.json give exactly the message in their .err. Then what the
 // structs hold for the full example, and that a rewrite changes what it says and nothing else.
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ static void data_path(char *buf, size_t room, const char *name)
 {
 	const char *slash = strrchr(__FILE__, '/');
 
-	(void)snprintf(buf, room, "%.*s/../oci/%s", (int)(slash - __FILE__), __FILE__, name);
+	(void)snprintf(buf, room, "%.*s/../config/%s", (int)(slash - __FILE__), __FILE__, name);
 }
 
 static struct oci_config *parse_file(const char *path, struct err *e)
@@ -134,6 +134,39 @@ static void full_values(void **state)
 	oci_config_free(c);
 }
 
+static void running_values(void **state)
+{
+	char path[4096];
+	struct err e = { .msg = "" };
+	struct oci_config *c;
+	uint64_t bits[2];
+
+	(void)state;
+	data_path(path, sizeof(path), "pass-running.json");
+	c = parse_file(path, &e);
+	assert_non_null(c);
+	assert_true(c->process.scheduler.set);
+	assert_int_equal(c->process.scheduler.policy, 6);
+	assert_int_equal(c->process.scheduler.flags, 2);
+	assert_int_equal(c->process.scheduler.deadline, 20);
+	assert_int_equal(c->process.io_priority.io_class, 3);
+	assert_string_equal(c->process.affinity_initial, "0-1,5");
+	assert_true(c->lin.time_offset[OCI_CLOCK_MONOTONIC].secs == -5);
+	assert_int_equal(c->lin.time_offset[OCI_CLOCK_MONOTONIC].nanosecs, 999999999);
+	assert_true(c->lin.time_offset[OCI_CLOCK_BOOTTIME].set);
+	assert_true(c->lin.has_personality && c->lin.linux32);
+	assert_int_equal(c->lin.memory_policy.mode, 3);
+	assert_int_equal(c->lin.memory_policy.flags, 1 << 15);
+	assert_true(c->lin.memory_policy.nodes[0] == 7 && c->lin.memory_policy.nodes[1] == 64);
+	oci_config_free(c);
+	assert_int_equal(oci_list_bits("0,63-65,127", bits, 2), 0);
+	assert_true(bits[0] == (1ull | 1ull << 63) && bits[1] == (3ull | 1ull << 63));
+	assert_int_equal(oci_list_bits("128", bits, 2), -EINVAL);
+	assert_int_equal(oci_list_bits("", bits, 2), -EINVAL);
+	assert_int_equal(oci_list_bits("1,", bits, 2), -EINVAL);
+	assert_int_equal(oci_list_bits("99999999999999999999", bits, 2), -EINVAL);
+}
+
 static void rewrite_changes_only_sources(void **state)
 {
 	static const char in[] =
@@ -201,9 +234,13 @@ static void default_spec_parses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(passes),      cmocka_unit_test(fails),
-		cmocka_unit_test(full_values), cmocka_unit_test(rewrite_changes_only_sources),
-		cmocka_unit_test(limits),      cmocka_unit_test(default_spec_parses),
+		cmocka_unit_test(passes),
+		cmocka_unit_test(fails),
+		cmocka_unit_test(full_values),
+		cmocka_unit_test(running_values),
+		cmocka_unit_test(rewrite_changes_only_sources),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(default_spec_parses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
