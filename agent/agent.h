@@ -49,6 +49,8 @@ void streams_on_arrival(struct streams *s, void (*fn)(void *arg), void *arg);
 int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,
 	      struct relay **ret, struct err *e);
 void relay_free(struct relay *r);
+// The writer has ended: what is in src now is still copied, then the relay ends. done may be called at once.
+void relay_finish(struct relay *r);
 
 // container.c: the ttrpc requests.
 void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
@@ -58,14 +60,25 @@ void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *pa
 void containers_wait(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
 void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
 		       size_t len);
+void containers_resize(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		       size_t len);
+void containers_close_stdin(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+			    size_t len);
+void containers_exec(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		     size_t len);      // exec.c
 void containers_reap(struct agent *a); // SIGCHLD
+void containers_attach(void *agent);   // a stream has come
 
 // supported.c: what a config asks for that this agent does not do: an error that names the field.
 int config_supported(const struct oci_config *c, struct err *e);
+int process_supported(const struct oci_process *p, struct err *e);
 
 // cgroup.c: one cgroup v2 group per container.
 int cgroup_make(const char *id, const struct oci_resources *r, struct err *e);
 int cgroup_enter(const char *id, pid_t pid, struct err *e);
+// The group, or one below it, as a directory; below is "" for the group itself and may not lead out of it.
+int cgroup_open(const char *id, const char *below, struct err *e);
+bool cgroup_frozen(const char *id);           // asked to be
 void cgroup_kill(const char *id);             // SIGKILL to all in it
 int cgroup_signal(const char *id, int signo); // to all in it; 0 or -errno
 void cgroup_remove(const char *id);
@@ -93,12 +106,27 @@ int running_personality(const struct oci_linux *l, struct err *e);
 
 // child.c: the life of the forked process until execve. ctl: reports and commands; fds: stdio.
 _Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3]);
-struct child_report { // from child to agent
+struct child_report { // from child to agent; with the terminal's other end if there is one
 	int code;     // 0: ready
 	char msg[1000];
 };
+// The steps that a container's first process and an exec have in common, in this order.
+void child_signals(void); // default dispositions, none blocked
+int child_stdio(const struct oci_process *p, const int fds[3], struct err *e);
+int child_close_others(int ctl, struct err *e);
+// In the container's root: limits, environment, cwd, user, capabilities, the program's path, seccomp.
+int child_become(const struct oci_process *p, const struct oci_linux *l, bool make_cwd,
+		 char path[4096], struct err *e);
+// Returns only on failure.
+void child_exec(const struct oci_process *p, const char *path, struct err *e);
+_Noreturn void child_fail(int ctl, const struct err *e);
+int child_ready(int ctl, int master, struct err *e); // master may be -1
+
 int child_seccomp(const struct oci_seccomp *s, struct err *e); // seccomp.c; NULL: no filter
-int child_capabilities(const struct oci_config *c,
+int child_capabilities(const struct oci_process *p,
 		       struct err *e); // caps.c: sets, user and groups, in the right order
+// terminal.c, in the container's root and a session of its own: a pty of its devpts becomes controlling terminal and
+// standard streams, and with `console` also /dev/console. Returns the other end.
+int child_terminal(const struct oci_process *p, bool console, struct err *e);
 
 #endif

@@ -59,9 +59,8 @@ static int become(const struct oci_process *p, struct err *e)
 	return 0;
 }
 
-int child_capabilities(const struct oci_config *c, struct err *e)
+int child_capabilities(const struct oci_process *p, struct err *e)
 {
-	const struct oci_process *p = &c->process;
 	uint64_t bounding = bits(&p->capabilities.bounding),
 		 effective = bits(&p->capabilities.effective);
 	uint64_t permitted = bits(&p->capabilities.permitted),

@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -158,6 +160,31 @@ int cgroup_enter(const char *id, pid_t pid, struct err *e)
 		return err_errno(e, errno, "cgroup of %s", id);
 	(void)snprintf(text, sizeof(text), "%d", pid); // fits
 	return put(g, "cgroup.procs", text, e, "cgroup");
+}
+
+int cgroup_open(const char *id, const char *below, struct err *e)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	int g AUTO_CLOSE = group_open(id), sub;
+
+	if (g < 0)
+		return err_errno(e, errno, "cgroup of %s", id);
+	while (*below == '/')
+		below++;
+	if (!*below)
+		return take_fd(&g);
+	sub = (int)syscall(SYS_openat2, g, below, &how, sizeof(how));
+	return sub < 0 ? err_errno(e, errno, "cgroup %s", below) : sub;
+}
+
+bool cgroup_frozen(const char *id)
+{
+	int g AUTO_CLOSE = group_open(id);
+	char *text AUTO_FREE = NULL;
+
+	return g >= 0 && io_read_file(g, "cgroup.freeze", 64, &text, NULL, NULL) == 0 &&
+	       text[0] == '1';
 }
 
 void cgroup_kill(const char *id)

@@ -22,7 +22,7 @@
 
 extern char **environ;
 
-static _Noreturn void report_failure(int ctl, const struct err *e)
+_Noreturn void child_fail(int ctl, const struct err *e)
 {
 	struct child_report r = { .code = e->code ? e->code : EIO };
 
@@ -62,8 +62,9 @@ static int sysctls(const struct oci_config *c, struct err *e)
 	return r;
 }
 
-// The new root: its mounts, devices, then pivot_root. rootfs stays reachable only as "/".
-static int enter_root(const struct oci_config *c, struct err *e)
+// The new root: its mounts, devices, then pivot_root. rootfs stays reachable only as "/". *ret_master is the terminal's
+// other end, if the process has one: /dev/console can only be made while the root is still writable.
+static int enter_root(const struct oci_config *c, int *ret_master, struct err *e)
 {
 	int root AUTO_CLOSE = -1;
 	int r;
@@ -85,6 +86,11 @@ static int enter_root(const struct oci_config *c, struct err *e)
 	// The old root lies over the new one: it is what "." now names.
 	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_errno(e, errno, "leaving the old root");
+	if (c->process.terminal) {
+		*ret_master = child_terminal(&c->process, true, e);
+		if (*ret_master < 0)
+			return *ret_master;
+	}
 	return mounts_finish(c, e);
 }
 
@@ -108,14 +114,14 @@ static int limits(const struct oci_process *p, struct err *e)
 	return 0;
 }
 
-// cwd is made if it is missing, and tried again as the user: root may be shut out where the user is not.
-static int working_directory(const char *cwd, struct err *e)
+// With `make`, cwd is made if it is missing. It is tried again as the user: root may be shut out where the user is not.
+static int working_directory(const char *cwd, bool make, struct err *e)
 {
 	char part[4096];
 
 	if (chdir(cwd) == 0 || errno == EACCES)
 		return 0;
-	if (errno != ENOENT)
+	if (errno != ENOENT || !make)
 		return err_errno(e, errno, "process.cwd: %s", cwd);
 	for (size_t i = 1; i < sizeof(part); i++) {
 		if (cwd[i] != '/' && cwd[i])
@@ -190,7 +196,7 @@ static int find_program(const char *arg, char path[4096], struct err *e)
 	return err_set(e, ENOENT, "exec: \"%s\": executable file not found in $PATH", arg);
 }
 
-static int stdio(const struct oci_process *p, const int fds[3], struct err *e)
+int child_stdio(const struct oci_process *p, const int fds[3], struct err *e)
 {
 	for (int i = 0; i < 3; i++) {
 		if (fchown(fds[i], p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EROFS &&
@@ -204,7 +210,7 @@ static int stdio(const struct oci_process *p, const int fds[3], struct err *e)
 
 // What the fork has copied of the agent's. Kept until execve, it would hold other containers' pipes and streams open: they
 // would miss an end of their input for as long as this one waits for its start.
-static int close_others(int ctl, struct err *e)
+int child_close_others(int ctl, struct err *e)
 {
 	if ((ctl > 3 && syscall(SYS_close_range, 3u, (unsigned)ctl - 1, 0) < 0) ||
 	    syscall(SYS_close_range, (unsigned)ctl + 1, ~0u, 0) < 0)
@@ -212,13 +218,51 @@ static int close_others(int ctl, struct err *e)
 	return 0;
 }
 
+void child_signals(void)
+{
+	struct sigaction sa = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int s = 1; s < NSIG; s++)
+		(void)sigaction(s, &sa, NULL); // SIGKILL, SIGSTOP and the C library's own refuse
+	(void)sigemptyset(&none);              // cannot fail
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); // nor this
+}
+
+int child_become(const struct oci_process *p, const struct oci_linux *l, bool make_cwd,
+		 char path[4096], struct err *e)
+{
+	int r = limits(p, e);
+
+	r = r < 0 ? r : running_personality(l, e);
+	r = r < 0 ? r : running_memory_policy(&l->memory_policy, e);
+	if (r < 0)
+		return r;
+	(void)umask(p->umask.set ? (mode_t)p->umask.v : 0022); // cannot fail
+	environ = p->env.v;
+	default_home(p->uid);
+	r = working_directory(p->cwd, make_cwd, e);
+	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
+	if (r == 0 && !p->no_new_privileges)
+		r = child_seccomp(l->seccomp, e);
+	r = r < 0 ? r : child_capabilities(p, e);
+	if (r < 0)
+		return r;
+	if (chdir(p->cwd) < 0)
+		return err_errno(e, errno, "process.cwd: %s", p->cwd);
+	r = find_program(p->args.v[0], path, e);
+	if (r == 0 && p->no_new_privileges)
+		r = child_seccomp(l->seccomp, e);
+	return r;
+}
+
 static int set_up(const struct oci_config *c, int ctl, const int fds[3], char path[4096],
-		  struct err *e)
+		  int *ret_master, struct err *e)
 {
 	const struct oci_process *p = &c->process;
-	int r = stdio(p, fds, e);
+	int r = child_stdio(p, fds, e);
 
-	r = r < 0 ? r : close_others(ctl, e);
+	r = r < 0 ? r : child_close_others(ctl, e);
 	if (r < 0)
 		return r;
 	if (setsid() < 0)
@@ -226,56 +270,42 @@ static int set_up(const struct oci_config *c, int ctl, const int fds[3], char pa
 	if (c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "linux.namespaces: cgroup");
 	r = identity(c, e);
-	r = r < 0 ? r : enter_root(c, e);
-	r = r < 0 ? r : limits(p, e);
-	if (r < 0)
-		return r;
-	r = running_personality(&c->lin, e);
-	r = r < 0 ? r : running_memory_policy(&c->lin.memory_policy, e);
-	if (r < 0)
-		return r;
-	(void)umask(p->umask.set ? (mode_t)p->umask.v : 0022); // cannot fail
-	environ = p->env.v;
-	default_home(p->uid);
-	r = working_directory(p->cwd, e);
-	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
-	if (r == 0 && !p->no_new_privileges)
-		r = child_seccomp(c->lin.seccomp, e);
-	r = r < 0 ? r : child_capabilities(c, e);
-	if (r < 0)
-		return r;
-	if (chdir(p->cwd) < 0)
-		return err_errno(e, errno, "process.cwd: %s", p->cwd);
-	r = find_program(p->args.v[0], path, e);
+	r = r < 0 ? r : enter_root(c, ret_master, e);
+	r = r < 0 ? r : child_become(p, &c->lin, true, path, e);
 	return r < 0 ? err_wrap(e, "unable to start container process: error during container init")
 		     : 0;
 }
 
-_Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
+int child_ready(int ctl, int master, struct err *e)
 {
 	struct child_report ready = { 0 };
-	struct sigaction sa = { .sa_handler = SIG_DFL };
+	ssize_t n = io_send_fds(ctl, &ready, sizeof(ready), &master, master >= 0);
+
+	close_fd(master);
+	return n < 0 ? err_errno(e, (int)-n, "telling the agent") : 0;
+}
+
+void child_exec(const struct oci_process *p, const char *path, struct err *e)
+{
+	(void)execve(path, p->args.v, environ);                  // returns only on failure
+	(void)err_errno(e, errno, "exec: \"%s\"", p->args.v[0]); // told by the caller
+}
+
+_Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
+{
 	struct err e = { 0 };
 	char path[4096], go;
-	sigset_t none;
+	int master = -1;
 
-	for (int s = 1; s < NSIG; s++)
-		(void)sigaction(s, &sa, NULL); // SIGKILL, SIGSTOP and the C library's own refuse
-	(void)sigemptyset(&none);              // cannot fail
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); // nor this
+	child_signals();
 	// The first byte: the agent has put this process into its cgroup.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	if (set_up(c, ctl, fds, path, &e) < 0)
-		report_failure(ctl, &e);
-	if (c->process.no_new_privileges && child_seccomp(c->lin.seccomp, &e) < 0)
-		report_failure(ctl, &e);
-	if (io_write_full(ctl, &ready, sizeof(ready)) < 0)
-		_exit(1);
+	if (set_up(c, ctl, fds, path, &master, &e) < 0 || child_ready(ctl, master, &e) < 0)
+		child_fail(ctl, &e);
 	// The second: start. The end of the stream: the container is deleted before it ran.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	(void)execve(path, c->process.args.v, environ);                   // returns only on failure
-	(void)err_errno(&e, errno, "exec: \"%s\"", c->process.args.v[0]); // told below
-	report_failure(ctl, &e);
+	child_exec(&c->process, path, &e);
+	child_fail(ctl, &e);
 }

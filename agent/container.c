@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Containers: from Create to Delete. A container's process waits after its set-up until Start.
-#include "agent/agent.h"
+#include "agent/container.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/loop.h"
@@ -23,35 +24,34 @@
 #include "proto/agent.pb-c.h"
 #include "proto/ttrpc.h"
 
-enum { WAITERS_MAX = 16 };
-enum state { STATE_CREATING, STATE_CREATED, STATE_STARTING, STATE_RUNNING, STATE_STOPPED };
-
-struct container {
-	struct agent *a;
-	struct container *next;
-	char *id;
-	struct oci_config *config;
-	enum state state;
-	uint32_t stream[3]; // ids; 0: /dev/null
-	int pipe[3];        // owned: our end until its stream has come
-	pid_t pid;
-	int ctl; // owned; to the child until execve
-	struct loop_source *ctl_source;
-	struct relay *relay[3];
-	struct ttrpc_call *pending; // Create or Start under way
-	struct ttrpc_call *waiters[WAITERS_MAX], *deleting;
-	unsigned n_waiters;
-	int status; // of waitpid
-	bool has_cgroup;
-};
-
 // ---- life
-static struct container *find(struct agent *a, const char *id)
+struct container *container_find(struct agent *a, const char *id)
 {
 	for (struct container *c = a->containers; c; c = c->next)
 		if (strcmp(c->id, id) == 0)
 			return c;
 	return NULL;
+}
+
+struct process *container_process(struct container *c, const char *exec_id)
+{
+	struct process *p = *exec_id ? c->execs : &c->init;
+
+	while (*exec_id && p && strcmp(p->exec_id, exec_id) != 0)
+		p = p->next;
+	return p;
+}
+
+void container_remove_exec(struct process *p)
+{
+	struct process **at = &p->container->execs;
+
+	while (*at && *at != p)
+		at = &(*at)->next;
+	if (*at)
+		*at = p->next;
+	process_done(p);
+	free(p);
 }
 
 static void container_free(struct container *c)
@@ -62,12 +62,9 @@ static void container_free(struct container *c)
 		at = &(*at)->next;
 	if (*at)
 		*at = c->next;
-	for (unsigned i = 0; i < 3; i++) {
-		relay_free(c->relay[i]);
-		close_fd(c->pipe[i]);
-	}
-	loop_remove(c->ctl_source);
-	close_fd(c->ctl);
+	while (c->execs)
+		container_remove_exec(c->execs);
+	process_done(&c->init);
 	if (c->has_cgroup)
 		cgroup_remove(c->id);
 	oci_config_free(c->config);
@@ -80,157 +77,102 @@ static void reply_empty(struct ttrpc_call *call)
 	ttrpc_call_reply(call, NULL, 0);
 }
 
-static void reply_exit(struct container *c, struct ttrpc_call *call)
+// Of the processes that Exec added: is one's end still to be told?
+static bool execs_pending(const struct container *c)
 {
-	Agent__WaitResponse r;
-	uint8_t buf[32];
-
-	agent__wait_response__init(&r);
-	r.exit_status = WIFSIGNALED(c->status) ? 128 + (uint32_t)WTERMSIG(c->status)
-					       : (uint32_t)WEXITSTATUS(c->status);
-	ttrpc_call_reply(call, buf, agent__wait_response__pack(&r, buf));
+	for (const struct process *p = c->execs; p; p = p->next)
+		if (!process_settled(p))
+			return true;
+	return false;
 }
 
-// Waiters are answered when the process has ended and its output is with the host.
-static void settle(struct container *c)
+// The first process's end is told after those of the others, which it has brought about.
+void container_settle(struct container *c)
 {
-	if (c->state != STATE_STOPPED)
-		return;
-	if (!c->relay[1] && !c->relay[2]) {
-		for (unsigned i = 0; i < c->n_waiters; i++)
-			reply_exit(c, c->waiters[i]);
-		c->n_waiters = 0;
+	struct process *next;
+
+	for (struct process *p = c->execs; p; p = next) {
+		next = p->next;
+		if (process_settled(p))
+			process_answer_waiters(p);
+		if (p->state == PROCESS_STOPPED && p->deleting) {
+			reply_empty(take_ptr(&p->deleting));
+			container_remove_exec(p);
+		}
 	}
-	if (c->deleting) {
-		struct ttrpc_call *call = c->deleting;
+	if (process_settled(&c->init) && !execs_pending(c))
+		process_answer_waiters(&c->init);
+	if (c->init.state == PROCESS_STOPPED && c->init.deleting) {
+		struct ttrpc_call *call = take_ptr(&c->init.deleting);
 
 		container_free(c);
 		reply_empty(call);
 	}
 }
 
-static void fail_pending(struct container *c, const struct err *e)
+static void fail_pending(struct process *p, const struct err *e)
 {
-	struct ttrpc_call *call = c->pending;
-
-	c->pending = NULL;
-	if (call)
-		ttrpc_call_fail_err(call, e);
+	if (p->pending)
+		ttrpc_call_fail_err(take_ptr(&p->pending), e);
 }
 
-// Create came to nothing: nothing stays. The process, if there is one, is reaped as a stranger.
-static void abandon(struct container *c, const struct err *e)
+static void end_child(const struct process *p)
 {
-	fail_pending(c, e);
-	streams_discard(c->a->streams, c->stream);
-	if (c->pid > 0) {
-		(void)kill(c->pid, SIGKILL);    // it may have ended by itself
-		(void)waitpid(c->pid, NULL, 0); // killed: this does not wait long
-	}
-	container_free(c);
+	if (p->pid <= 0)
+		return;
+	(void)kill(p->pid, SIGKILL);    // it may have ended by itself
+	(void)waitpid(p->pid, NULL, 0); // killed: this does not wait long
 }
 
-// ---- stdio
-static void relay_done0(void *arg)
+// Create or Exec came to nothing: nothing stays.
+static void abandon(struct process *p, const struct err *e)
 {
-	((struct container *)arg)->relay[0] = NULL;
+	fail_pending(p, e);
+	streams_discard(p->a->streams, p->stream);
+	end_child(p);
+	if (p->exec_id)
+		container_remove_exec(p);
+	else
+		container_free(p->container);
 }
 
-static void relay_done1(void *arg)
+void container_process_failed(struct process *p, const struct err *e)
 {
-	((struct container *)arg)->relay[1] = NULL;
-	settle(arg);
+	if (p->exec_id || p->state == PROCESS_CREATING)
+		abandon(p, e);
+	else
+		fail_pending(p, e); // a Start: the process ends by itself, and is then stopped
 }
 
-static void relay_done2(void *arg)
+static void reply_pid(struct process *p)
 {
-	((struct container *)arg)->relay[2] = NULL;
-	settle(arg);
+	Agent__CreateResponse resp; // ExecResponse has the same form
+	uint8_t buf[32];
+
+	agent__create_response__init(&resp);
+	resp.pid = (uint32_t)p->pid;
+	ttrpc_call_reply(take_ptr(&p->pending), buf, agent__create_response__pack(&resp, buf));
 }
 
-// Joins the pipes with those streams that have come. The host may connect them before Create or after it; until then
-// output waits in the pipe.
-static void attach_streams(struct container *c)
+void container_process_ready(struct process *p)
 {
-	static void (*const done[3])(void *) = { relay_done0, relay_done1, relay_done2 };
-
-	for (int i = 0; i < 3; i++) {
-		int pipe_end, stream;
-
-		if (c->pipe[i] < 0 || !streams_has(c->a->streams, c->stream[i]))
-			continue;
-		pipe_end = take_fd(&c->pipe[i]);
-		stream = streams_take(c->a->streams, c->stream[i]);
-		// Without memory the stream just ends.
-		(void)relay_new(c->a->loop, i ? pipe_end : stream, i ? stream : pipe_end, done[i],
-				c, &c->relay[i], NULL);
-	}
+	if (p->state != PROCESS_CREATING)
+		return; // an exec: it goes on to execve by itself
+	p->state = PROCESS_CREATED;
+	reply_pid(p);
 }
 
-// Fills fds[i] with the child's end of stream i. Without a stream: /dev/null.
-static int make_stdio(struct container *c, int fds[3], struct err *e)
+void container_process_runs(struct process *p)
 {
-	int p[2];
-
-	for (int i = 0; i < 3; i++) {
-		if (!c->stream[i]) {
-			fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
-			if (fds[i] < 0)
-				return err_errno(e, errno, "/dev/null");
-			continue;
-		}
-		if (pipe2(p, O_CLOEXEC) < 0)
-			return err_errno(e, errno, "pipe");
-		fds[i] = p[i != 0];
-		c->pipe[i] = p[i == 0];
-	}
-	attach_streams(c);
-	return 0;
+	if (!p->pending)
+		return;
+	if (p->exec_id)
+		reply_pid(p);
+	else
+		reply_empty(take_ptr(&p->pending));
 }
 
 // ---- create
-static void on_ctl(void *arg, uint32_t events)
-{
-	struct container *c = arg;
-	struct child_report rep;
-	struct err e = { 0 };
-	int r = io_read_full(c->ctl, &rep, sizeof(rep));
-
-	(void)events;
-	if (r == 0 && rep.code == 0 && c->state == STATE_CREATING) {
-		Agent__CreateResponse resp;
-		uint8_t buf[32];
-
-		c->state = STATE_CREATED;
-		agent__create_response__init(&resp);
-		resp.pid = (uint32_t)c->pid;
-		ttrpc_call_reply(c->pending, buf, agent__create_response__pack(&resp, buf));
-		c->pending = NULL;
-		return;
-	}
-	loop_remove(c->ctl_source);
-	c->ctl_source = NULL;
-	if (r == 0) { // it failed, and says how
-		rep.msg[sizeof(rep.msg) - 1] = '\0';
-		(void)err_set(&e, rep.code > 0 ? rep.code : EIO, "%s", rep.msg); // told below
-	} else {
-		(void)err_set(&e, EPIPE, "the container's process ended before it ran"); // as above
-	}
-	if (c->state == STATE_CREATING) {
-		abandon(c, &e);
-	} else if (c->state == STATE_STARTING) {
-		close_fd(take_fd(&c->ctl));
-		if (r == 0) {
-			fail_pending(c, &e); // the process ends by itself: stopped
-			return;
-		}
-		// The end of the stream by close-on-exec: it runs.
-		c->state = STATE_RUNNING;
-		reply_empty(c->pending);
-		c->pending = NULL;
-	}
-}
-
 static int clone_flags(const struct oci_config *c)
 {
 	int f = CLONE_NEWNS;
@@ -243,33 +185,28 @@ static int clone_flags(const struct oci_config *c)
 
 static int launch(struct container *c, struct err *e)
 {
-	int fds[3] = { -1, -1, -1 }, pair[2], r;
+	struct process *p = &c->init;
+	int fds[3] = { -1, -1, -1 }, ctl = -1, r = process_stdio(p, fds, &ctl, e);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_errno(e, errno, "socketpair");
-	c->ctl = pair[0];
-	r = make_stdio(c, fds, e);
 	if (r == 0) {
-		c->pid = (pid_t)syscall(SYS_clone, clone_flags(c->config) | SIGCHLD, 0, NULL, NULL,
+		p->pid = (pid_t)syscall(SYS_clone, clone_flags(c->config) | SIGCHLD, 0, NULL, NULL,
 					0);
-		if (c->pid < 0)
+		if (p->pid < 0)
 			r = err_errno(e, errno, "linux.namespaces: clone");
-		if (c->pid == 0) {
-			close_fd(pair[0]); // its end must be seen
-			child_main(c->config, pair[1], fds);
+		if (p->pid == 0) {
+			close_fd(p->ctl); // its end must be seen
+			child_main(c->config, ctl, fds);
 		}
 	}
 	for (unsigned i = 0; i < 3; i++)
 		close_fd(fds[i]);
-	close_fd(pair[1]);
+	close_fd(ctl);
 	if (r == 0 && c->has_cgroup)
-		r = cgroup_enter(c->id, c->pid, e);
-	r = r < 0 ? r : running_from_outside(&c->config->process, c->pid, e);
+		r = cgroup_enter(c->id, p->pid, e);
+	r = r < 0 ? r : running_from_outside(&c->config->process, p->pid, e);
+	r = r < 0 ? r : process_watch(p, e);
 	if (r == 0)
-		r = loop_add_fd(c->a->loop, "container set-up", c->ctl, EPOLLIN, on_ctl, c,
-				&c->ctl_source, e);
-	if (r == 0)
-		r = io_write_full(c->ctl, "g", 1) < 0
+		r = io_write_full(p->ctl, "g", 1) < 0
 			    ? err_set(e, EPIPE, "the container's process ended at once")
 			    : 0;
 	return r;
@@ -286,15 +223,18 @@ static void begin(struct container *c)
 	}
 	r = r < 0 ? r : launch(c, &e);
 	if (r < 0)
-		abandon(c, &e);
+		abandon(&c->init, &e);
 }
 
-static void on_arrival(void *arg)
+void containers_attach(void *agent)
 {
-	struct agent *a = arg;
+	struct agent *a = agent;
 
-	for (struct container *c = a->containers; c; c = c->next)
-		attach_streams(c);
+	for (struct container *c = a->containers; c; c = c->next) {
+		process_attach(&c->init);
+		for (struct process *p = c->execs; p; p = p->next)
+			process_attach(p);
+	}
 }
 
 static struct container *container_new(struct agent *a, const Agent__CreateRequest *req,
@@ -309,11 +249,11 @@ static struct container *container_new(struct agent *a, const Agent__CreateReque
 		return NULL;
 	}
 	c->a = a;
-	c->ctl = c->pipe[0] = c->pipe[1] = c->pipe[2] = -1;
-	c->stream[0] = req->stdin_stream;
-	c->stream[1] = req->stdout_stream;
-	c->stream[2] = req->stderr_stream;
+	process_init(&c->init, a, c,
+		     (uint32_t[3]){ req->stdin_stream, req->stdout_stream, req->stderr_stream },
+		     false);
 	r = oci_config_parse((const char *)req->config.data, req->config.len, &c->config, e);
+	c->init.terminal = r == 0 && c->config->process.terminal;
 	r = r < 0 ? r : config_supported(c->config, e);
 	r = r < 0 ? r : guest_prepare(a, e);
 	if (r < 0) {
@@ -342,7 +282,7 @@ void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *
 		n++;
 	if (!req || !id_ok(req->id)) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "create: bad request");
-	} else if (find(a, req->id)) {
+	} else if (container_find(a, req->id)) {
 		ttrpc_call_fail(call, TTRPC_ALREADY_EXISTS,
 				"container with given ID already exists");
 	} else if (n >= AGENT_CONTAINERS_MAX) {
@@ -351,8 +291,8 @@ void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *
 	} else if (!(c = container_new(a, req, &e))) {
 		ttrpc_call_fail_err(call, &e);
 	} else {
-		c->pending = call;
-		streams_on_arrival(a->streams, on_arrival, a);
+		c->init.pending = call;
+		streams_on_arrival(a->streams, containers_attach, a);
 		begin(c);
 	}
 	if (req && !c)
@@ -363,23 +303,35 @@ void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *
 }
 
 // ---- the other requests
+// The process that a request names, or NULL and the call is answered.
+static struct process *find_process(struct agent *a, struct ttrpc_call *call, const char *id,
+				    const char *exec_id)
+{
+	struct container *c = container_find(a, id);
+	struct process *p = c ? container_process(c, exec_id) : NULL;
+
+	if (!p)
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND,
+				c ? "process does not exist" : "container does not exist");
+	return p;
+}
+
 void containers_start(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__StartRequest *req = agent__start_request__unpack(NULL, len, payload);
-	struct container *c = req ? find(a, req->id) : NULL;
+	struct process *p = find_process(a, call, req ? req->id : "", "");
 
-	if (!c) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (c->state != STATE_CREATED) {
+	if (!p) {
+		// answered
+	} else if (p->state != PROCESS_CREATED) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				c->state == STATE_STOPPED
+				p->state == PROCESS_STOPPED
 					? "cannot start a container that has stopped"
 					: "cannot start an already running container");
 	} else {
-		c->state = STATE_STARTING;
-		c->pending = call;
-		(void)io_write_full(c->ctl, "s",
-				    1); // a child that has gone is seen as the end of its stream
+		p->state = PROCESS_STARTING;
+		p->pending = call;
+		(void)io_write_full(p->ctl, "s", 1); // a child that has gone is seen by its end
 	}
 	if (req)
 		agent__start_request__free_unpacked(req, NULL);
@@ -388,19 +340,20 @@ void containers_start(struct agent *a, struct ttrpc_call *call, const uint8_t *p
 void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__KillRequest *req = agent__kill_request__unpack(NULL, len, payload);
-	struct container *c = req ? find(a, req->id) : NULL;
+	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
 	int r = 0;
 
-	if (!c) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (c->state == STATE_STOPPED || c->pid <= 0) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container not running");
+	if (!p) {
+		// answered
+	} else if (p->state == PROCESS_STOPPED || p->pid <= 0) {
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND,
+				p->exec_id ? "process already finished" : "container not running");
 	} else if (req->signal >= (uint32_t)NSIG) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "unknown signal %u", req->signal);
 	} else {
-		if (req->all && c->has_cgroup)
-			r = cgroup_signal(c->id, (int)req->signal);
-		else if (kill(c->pid, (int)req->signal) < 0)
+		if (req->all && !p->exec_id && p->container->has_cgroup)
+			r = cgroup_signal(p->container->id, (int)req->signal);
+		else if (kill(p->pid, (int)req->signal) < 0)
 			r = -errno;
 		if (r < 0)
 			ttrpc_call_fail(call, ttrpc_errno_code(-r), "kill: %s", strerror(-r));
@@ -414,45 +367,99 @@ void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *pa
 void containers_wait(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__WaitRequest *req = agent__wait_request__unpack(NULL, len, payload);
-	struct container *c = req ? find(a, req->id) : NULL;
+	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
 
-	if (!c) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (c->n_waiters == WAITERS_MAX) {
+	if (!p) {
+		// answered
+	} else if (p->n_waiters == PROCESS_WAITERS_MAX) {
 		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "more than %d waiters",
-				WAITERS_MAX);
+				PROCESS_WAITERS_MAX);
 	} else {
-		c->waiters[c->n_waiters++] = call;
-		settle(c);
+		p->waiters[p->n_waiters++] = call;
+		container_settle(p->container);
 	}
 	if (req)
 		agent__wait_request__free_unpacked(req, NULL);
 }
 
+// Kills what still runs. The end answers the call.
+static void delete_process(struct process *p)
+{
+	struct container *c = p->container;
+
+	if (p->state != PROCESS_STOPPED) {
+		if (!p->exec_id && c->has_cgroup)
+			cgroup_kill(c->id);
+		if (p->pid > 0)
+			(void)kill(p->pid, SIGKILL); // it may just have ended
+	}
+	process_drop_streams(p);
+	container_settle(c);
+}
+
 void containers_delete(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__DeleteRequest *req = agent__delete_request__unpack(NULL, len, payload);
-	struct container *c = req ? find(a, req->id) : NULL;
+	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
 
-	if (!c) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (c->deleting || c->state == STATE_CREATING) {
+	if (!p) {
+		// answered
+	} else if (p->deleting || p->state == PROCESS_CREATING) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "container is being %s",
-				c->deleting ? "deleted" : "created");
+				p->deleting ? "deleted" : "created");
 	} else {
-		c->deleting = call;
-		if (c->state != STATE_STOPPED) {
-			cgroup_kill(c->id);
-			(void)kill(c->pid, SIGKILL); // it may just have ended
-		}
-		for (unsigned i = 0; i < 3; i++) { // whoever still reads has had the time
-			relay_free(c->relay[i]);
-			c->relay[i] = NULL;
-		}
-		settle(c);
+		p->deleting = call;
+		delete_process(p);
 	}
 	if (req)
 		agent__delete_request__free_unpacked(req, NULL);
+}
+
+void containers_resize(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
+{
+	Agent__ResizeRequest *req = agent__resize_request__unpack(NULL, len, payload);
+	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
+
+	if (p && (req->width > UINT16_MAX || req->height > UINT16_MAX)) {
+		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "terminal size %ux%u", req->width,
+				req->height);
+	} else if (p) {
+		(void)process_resize(p, req->width,
+				     req->height); // without a terminal: nothing to size
+		reply_empty(call);
+	}
+	if (req)
+		agent__resize_request__free_unpacked(req, NULL);
+}
+
+void containers_close_stdin(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+			    size_t len)
+{
+	Agent__CloseStdinRequest *req = agent__close_stdin_request__unpack(NULL, len, payload);
+	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
+
+	if (p) {
+		if (p->relay[0])
+			relay_finish(p->relay[0]);
+		else
+			close_fd(take_fd(&p->pipe[0]));
+		reply_empty(call);
+	}
+	if (req)
+		agent__close_stdin_request__free_unpacked(req, NULL);
+}
+
+// ---- the end of processes
+static struct process *by_pid(struct agent *a, pid_t pid)
+{
+	for (struct container *c = a->containers; c; c = c->next) {
+		if (c->init.pid == pid)
+			return &c->init;
+		for (struct process *p = c->execs; p; p = p->next)
+			if (p->pid == pid)
+				return p;
+	}
+	return NULL;
 }
 
 void containers_reap(struct agent *a)
@@ -460,25 +467,21 @@ void containers_reap(struct agent *a)
 	for (;;) {
 		int status;
 		pid_t pid = waitpid(-1, &status, WNOHANG);
-		struct container *c = a->containers;
+		struct process *p;
 
 		if (pid <= 0)
 			return;
-		while (c && c->pid != pid)
-			c = c->next;
-		if (!c)
-			continue;               // an orphan
-		if (c->state == STATE_CREATING) // its report, or the end of its stream, says why
+		// What it had to say about its way to execve is in its channel.
+		while ((p = by_pid(a, pid)) && p->state == PROCESS_STARTING && p->ctl_source)
+			process_hear(p);
+		if (!p) // an orphan
 			continue;
-		c->status = status;
-		c->state = c->state == STATE_STARTING ? STATE_STARTING : STATE_STOPPED;
-		if (c->state == STATE_STARTING && c->ctl_source)
-			on_ctl(c, 0);
-		c->state = STATE_STOPPED;
-		if (c->has_cgroup)
-			cgroup_kill(c->id); // the rest goes with its init
-		relay_free(c->relay[0]);
-		c->relay[0] = NULL;
-		settle(c);
+		if (p->state == PROCESS_CREATING) // its report, or the channel's end, says why
+			continue;
+		process_ended(p, status);
+		p->pid = 0; // the kernel gives the number to others
+		if (!p->exec_id && p->container->has_cgroup)
+			cgroup_kill(p->container->id); // the rest goes with its init
+		container_settle(p->container);
 	}
 }

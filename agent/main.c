@@ -88,9 +88,12 @@ static const struct {
 	{ "Hello", hello },
 	{ "Create", containers_create },
 	{ "Start", containers_start },
+	{ "Exec", containers_exec },
 	{ "Kill", containers_kill },
 	{ "Wait", containers_wait },
 	{ "Delete", containers_delete },
+	{ "Resize", containers_resize },
+	{ "CloseStdin", containers_close_stdin },
 	{ "Shutdown", shutdown_guest },
 };
 

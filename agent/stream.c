@@ -14,7 +14,13 @@
 #include "base/loop.h"
 #include "base/own.h"
 
-enum { STREAMS_MAX = 256, HEADER_BYTES = 8, RELAY_BYTES = 64 << 10, RELAY_ROUNDS = 16 };
+enum {
+	STREAMS_MAX = 256,
+	HEADER_BYTES = 8,
+	RELAY_BYTES = 64 << 10,
+	RELAY_ROUNDS = 16,
+	PIPE_MAX_BYTES = 1 << 20
+};
 
 struct pending {
 	struct streams *s;
@@ -71,6 +77,12 @@ static void pending_remove(struct pending *p)
 	free(p);
 }
 
+static void on_abandoned(void *arg, uint32_t events)
+{
+	(void)events; // nothing is watched for but the connection's end in both directions
+	pending_remove(arg);
+}
+
 static void on_header(void *arg, uint32_t events)
 {
 	struct pending *p = arg;
@@ -94,7 +106,10 @@ static void on_header(void *arg, uint32_t events)
 	}
 	loop_remove(p->source);
 	p->source = NULL;
-	if (s->on_arrival)
+	// Its peer may go before anybody has asked for it.
+	if (loop_add_fd(s->loop, "stream", p->fd, 0, on_abandoned, p, &p->source, NULL) < 0)
+		pending_remove(p);
+	else if (s->on_arrival)
 		s->on_arrival(s->arg);
 }
 
@@ -125,8 +140,10 @@ int streams_take(struct streams *s, uint32_t id)
 {
 	for (struct pending *p = s->first; p; p = p->next)
 		if (p->have == HEADER_BYTES && p->id == id) {
-			int fd = take_fd(&p->fd);
+			int fd;
 
+			loop_remove(take_ptr(&p->source)); // while its descriptor is this one
+			fd = take_fd(&p->fd);
 			pending_remove(p);
 			return fd;
 		}
@@ -137,6 +154,7 @@ int streams_take(struct streams *s, uint32_t id)
 struct relay {
 	struct loop *loop;
 	int src, dst;                 // owned
+	int rounds_left;              // -1: until src ends; else reads that are still done
 	struct loop_source *in, *out; // in: NULL while data waits to be written
 	size_t at, len;
 	void (*done)(void *arg);
@@ -187,7 +205,7 @@ static int relay_watch(struct relay *r)
 // False: the relay has ended. Leaves off after some rounds, so that two fast ends do not keep the loop to themselves.
 static bool relay_step(struct relay *r)
 {
-	for (unsigned round = 0; round < RELAY_ROUNDS; round++) {
+	for (unsigned round = 0; round < RELAY_ROUNDS || r->rounds_left >= 0; round++) {
 		ssize_t n;
 
 		while (r->len) {
@@ -201,9 +219,13 @@ static bool relay_step(struct relay *r)
 			r->at += (size_t)n;
 			r->len -= (size_t)n;
 		}
+		if (r->rounds_left == 0)
+			return false;
 		n = read(r->src, r->buf, sizeof(r->buf));
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			return true;
+			return r->rounds_left < 0;
+		if (r->rounds_left > 0)
+			r->rounds_left--;
 		if (n <= 0)
 			return false;
 		r->at = 0;
@@ -232,6 +254,13 @@ static void on_relay_out(void *arg, uint32_t events)
 		on_relay_in(r, 0);
 }
 
+// Someone else may hold the source open and go on writing: as many reads as the largest pipe can need are done.
+void relay_finish(struct relay *r)
+{
+	r->rounds_left = PIPE_MAX_BYTES / RELAY_BYTES;
+	on_relay_in(r, 0);
+}
+
 int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *arg,
 	      struct relay **ret, struct err *e)
 {
@@ -244,6 +273,7 @@ int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *a
 		return err_errno(e, ENOMEM, "stream");
 	}
 	r->loop = l;
+	r->rounds_left = -1;
 	r->src = src;
 	r->dst = dst;
 	r->done = done;

@@ -49,20 +49,26 @@ static int namespaces_supported(const struct oci_linux *l, struct err *e)
 	return 0;
 }
 
+int process_supported(const struct oci_process *p, struct err *e)
+{
+	if (p->apparmor_profile)
+		return err_set(e, EOPNOTSUPP,
+			       "process.apparmorProfile: the guest kernel has no AppArmor");
+	if (p->selinux_label)
+		return err_set(e, EOPNOTSUPP,
+			       "process.selinuxLabel: the guest kernel has no SELinux");
+	return 0;
+}
+
 int config_supported(const struct oci_config *c, struct err *e)
 {
 	int r;
 
 	if (!c->has_process)
 		return err_set(e, EINVAL, "process: is required");
-	if (c->process.terminal)
-		return err_set(e, EOPNOTSUPP, "process.terminal: not supported yet");
-	if (c->process.apparmor_profile)
-		return err_set(e, EOPNOTSUPP,
-			       "process.apparmorProfile: the guest kernel has no AppArmor");
-	if (c->process.selinux_label)
-		return err_set(e, EOPNOTSUPP,
-			       "process.selinuxLabel: the guest kernel has no SELinux");
+	r = process_supported(&c->process, e);
+	if (r < 0)
+		return r;
 	if (c->lin.mount_label)
 		return err_set(e, EOPNOTSUPP, "linux.mountLabel: the guest kernel has no SELinux");
 	if (c->lin.has_intel_rdt)

@@ -181,10 +181,9 @@ static int parse_top(struct oci_tree *t, const struct json_at *top, struct oci_c
 	return check_whole(top, c, e);
 }
 
-int oci_config_parse(const char *json, size_t len, struct oci_config **ret_config, struct err *e)
+static int tree_new(const char *json, size_t len, struct oci_config **ret_config, struct err *e)
 {
 	struct oci_config *c AUTO(oci_config_free) = NULL;
-	struct json_at top;
 	int r;
 
 	if (len > OCI_CONFIG_BYTES_MAX)
@@ -193,8 +192,20 @@ int oci_config_parse(const char *json, size_t len, struct oci_config **ret_confi
 	if (c)
 		c->tree = calloc(1, sizeof(*c->tree));
 	if (!c || !c->tree)
-		return err_errno(e, ENOMEM, "parsing config.json");
+		return err_errno(e, ENOMEM, "parsing JSON");
 	r = json_parse(json, len, OCI_DEPTH_MAX, &c->tree->json, e);
+	if (r < 0)
+		return r;
+	*ret_config = take_ptr(&c);
+	return 0;
+}
+
+int oci_config_parse(const char *json, size_t len, struct oci_config **ret_config, struct err *e)
+{
+	struct oci_config *c AUTO(oci_config_free) = NULL;
+	struct json_at top;
+	int r = tree_new(json, len, &c, e);
+
 	if (r < 0)
 		return r;
 	top = json_top(c->tree->json);
@@ -211,4 +222,21 @@ void oci_config_free(struct oci_config *c)
 		return;
 	oci_tree_free(c->tree);
 	free(c);
+}
+
+int oci_process_parse(const char *json, size_t len, struct oci_config **ret_config, struct err *e)
+{
+	struct oci_config *c AUTO(oci_config_free) = NULL;
+	struct json_at top;
+	int r = tree_new(json, len, &c, e);
+
+	if (r < 0)
+		return r;
+	top = json_top(c->tree->json);
+	r = oci_parse_process(c->tree, &top, &c->process, e);
+	if (r < 0)
+		return r;
+	c->has_process = true;
+	*ret_config = take_ptr(&c);
+	return 0;
 }

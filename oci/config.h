@@ -232,6 +232,8 @@ struct oci_config {
 // integer"). Returns 0 or -EINVAL, -ENOMEM, -EFBIG; *ret_config is the caller's.
 int oci_config_parse(const char *json, size_t len, struct oci_config **ret_config, struct err *e);
 void oci_config_free(struct oci_config *c);
+// As oci_config_parse, for a process object alone: nothing but `process` is filled.
+int oci_process_parse(const char *json, size_t len, struct oci_config **ret_config, struct err *e);
 
 // The JSON text again, all properties (also unknown ones) kept, with some strings replaced.
 struct oci_rewrite_mount {

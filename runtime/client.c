@@ -129,11 +129,10 @@ static char *unconst(const char *s)
 int client_create(struct client *c, const struct client_create *req, struct err *e)
 {
 	Task__BulkheadCreateOptions opts;
-	char in[32], out[32], err_name[32];
 	struct store_process proxy;
 	Task__CreateRequest q;
 	Task__Any any;
-	uint8_t packed[64]; // two numbers
+	uint8_t packed[64]; // five numbers
 	int r = store_process_read(req->proxy, &proxy);
 
 	if (r < 0)
@@ -141,6 +140,9 @@ int client_create(struct client *c, const struct client_create *req, struct err 
 	task__bulkhead_create_options__init(&opts);
 	opts.proxy_pid = (uint32_t)proxy.pid;
 	opts.proxy_start_time = proxy.start_time;
+	opts.stdin_stream = req->stdin_stream;
+	opts.stdout_stream = req->stdout_stream;
+	opts.stderr_stream = req->stderr_stream;
 	task__any__init(&any);
 	any.type_url = unconst("bulkhead.v1.CreateOptions");
 	any.value.data = packed;
@@ -149,12 +151,6 @@ int client_create(struct client *c, const struct client_create *req, struct err 
 	q.id = unconst(req->id);
 	q.bundle = unconst(req->bundle);
 	q.options = &any;
-	(void)snprintf(in, sizeof(in), "stream:%u", req->stdin_stream);              // fits
-	(void)snprintf(out, sizeof(out), "stream:%u", req->stdout_stream);           // fits
-	(void)snprintf(err_name, sizeof(err_name), "stream:%u", req->stderr_stream); // fits
-	q.stdin = in;
-	q.stdout = out;
-	q.stderr = err_name;
 	return call_empty(c, "Create", &q.base, GUEST_MS, e);
 }
 

@@ -47,66 +47,76 @@ void service_timestamp(Task__Timestamp *ts, const struct timespec *at)
 	ts->nanos = (int32_t)at->tv_nsec;
 }
 
+struct process *service_find_process(struct service *s, struct ttrpc_call *call, const char *id,
+				     const char *exec_id)
+{
+	struct task *t = service_find(s, id);
+	struct process *p = t ? task_process(t, exec_id) : NULL;
+
+	if (!p)
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "%s",
+				t ? "process does not exist" : "container does not exist");
+	return p;
+}
+
 static void state(struct service *s, struct ttrpc_call *call, const Task__StateRequest *q)
 {
 	static const Task__Status status[] = { TASK__STATUS__CREATED, TASK__STATUS__CREATED,
 					       TASK__STATUS__RUNNING, TASK__STATUS__STOPPED };
-	struct task *t = service_find(s, q->id);
+	struct process *p = service_find_process(s, call, q->id, q->exec_id);
 	Task__StateResponse resp;
 	Task__Timestamp at;
 
-	if (!t) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
+	if (!p)
 		return;
-	}
 	task__state_response__init(&resp);
-	resp.id = t->id;
-	resp.bundle = t->bundle;
-	resp.pid = (uint32_t)t->proxy.pid;
-	resp.status = status[t->state];
-	if (t->state == TASK_STOPPED) {
-		service_timestamp(&at, &t->exited_at);
-		resp.exit_status = t->exit_status;
+	resp.id = p->task->id;
+	resp.bundle = p->task->bundle;
+	resp.exec_id = q->exec_id;
+	resp.terminal = p->terminal;
+	resp.pid = p->exec_id && p->state == PROCESS_CREATED ? 0 : (uint32_t)p->proxy.pid;
+	resp.status = status[p->state];
+	if (p->state == PROCESS_STOPPED) {
+		service_timestamp(&at, &p->exited_at);
+		resp.exit_status = p->exit_status;
 		resp.exited_at = &at;
 	}
 	service_reply(call, &resp.base);
 }
 
-static void answer_wait(const struct task *t, struct ttrpc_call *call)
+static void answer_wait(const struct process *p, struct ttrpc_call *call)
 {
 	Task__WaitResponse resp;
 	Task__Timestamp at;
 
 	task__wait_response__init(&resp);
-	service_timestamp(&at, &t->exited_at);
-	resp.exit_status = t->exit_status;
+	service_timestamp(&at, &p->exited_at);
+	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
 	service_reply(call, &resp.base);
 }
 
 static void wait_for(struct service *s, struct ttrpc_call *call, const Task__WaitRequest *q)
 {
-	struct task *t = service_find(s, q->id);
-	struct task_waiter *w;
+	struct process *p = service_find_process(s, call, q->id, q->exec_id);
+	struct process_waiter *w;
 	unsigned n = 0;
 
-	if (!t) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
+	if (!p)
+		return;
+	if (p->state == PROCESS_STOPPED) {
+		answer_wait(p, call);
 		return;
 	}
-	if (t->state == TASK_STOPPED) {
-		answer_wait(t, call);
-		return;
-	}
-	for (w = t->waiters; w; w = w->next)
+	for (w = p->waiters; w; w = w->next)
 		n++;
 	w = n < SERVICE_WAITERS_MAX ? calloc(1, sizeof(*w)) : NULL;
 	if (!w) {
 		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "too many callers wait");
 		return;
 	}
-	*w = (struct task_waiter){ .next = t->waiters, .call = call };
-	t->waiters = w;
+	*w = (struct process_waiter){ .next = p->waiters, .call = call };
+	p->waiters = w;
 }
 
 static void pids(struct service *s, struct ttrpc_call *call, const Task__PidsRequest *q)
@@ -121,9 +131,9 @@ static void pids(struct service *s, struct ttrpc_call *call, const Task__PidsReq
 	}
 	task__process_info__init(&info);
 	task__pids_response__init(&resp);
-	info.pid = (uint32_t)t->proxy.pid;
+	info.pid = (uint32_t)t->init.proxy.pid;
 	resp.processes = list;
-	resp.n_processes = t->state == TASK_STOPPED || t->proxy.pid == 0 ? 0 : 1;
+	resp.n_processes = t->init.state == PROCESS_STOPPED || t->init.proxy.pid == 0 ? 0 : 1;
 	service_reply(call, &resp.base);
 }
 
@@ -135,7 +145,7 @@ static void connect_info(struct service *s, struct ttrpc_call *call, const Task_
 
 	task__connect_response__init(&resp);
 	resp.shim_pid = (uint32_t)getpid();
-	resp.task_pid = t ? (uint32_t)t->proxy.pid : 0;
+	resp.task_pid = t ? (uint32_t)t->init.proxy.pid : 0;
 	resp.version = version;
 	service_reply(call, &resp.base);
 }
@@ -157,6 +167,9 @@ static void connect_info(struct service *s, struct ttrpc_call *call, const Task_
 HANDLER(state, StateRequest, state)
 HANDLER(create, CreateRequest, service_create)
 HANDLER(start, StartRequest, service_start)
+HANDLER(exec, ExecRequest, service_exec)
+HANDLER(resize_pty, ResizePtyRequest, service_resize)
+HANDLER(close_io, CloseIoRequest, service_close_io)
 HANDLER(delete, DeleteRequest, service_delete)
 HANDLER(pids, PidsRequest, pids)
 HANDLER(kill, KillRequest, service_kill)
@@ -168,9 +181,18 @@ static const struct {
 	const char *method;
 	void (*fn)(struct service *s, struct ttrpc_call *call, const uint8_t *p, size_t n);
 } methods[] = {
-	{ "State", handle_state },   { "Create", handle_create },   { "Start", handle_start },
-	{ "Delete", handle_delete }, { "Pids", handle_pids },       { "Kill", handle_kill },
-	{ "Wait", handle_wait },     { "Connect", handle_connect }, { "Shutdown", handle_shutdown },
+	{ "State", handle_state },
+	{ "Create", handle_create },
+	{ "Start", handle_start },
+	{ "Exec", handle_exec },
+	{ "ResizePty", handle_resize_pty },
+	{ "CloseIO", handle_close_io },
+	{ "Delete", handle_delete },
+	{ "Pids", handle_pids },
+	{ "Kill", handle_kill },
+	{ "Wait", handle_wait },
+	{ "Connect", handle_connect },
+	{ "Shutdown", handle_shutdown },
 };
 
 static void on_request(void *arg, struct ttrpc_call *call, const char *name, const char *method,
@@ -190,26 +212,32 @@ static void on_request(void *arg, struct ttrpc_call *call, const char *name, con
 	ttrpc_call_fail(call, TTRPC_UNIMPLEMENTED, "%.100s: not implemented", method);
 }
 
-void service_task_stopped(struct service *s, struct task *t, uint32_t exit_status)
+void service_process_stopped(struct service *s, struct process *p, uint32_t exit_status)
 {
-	(void)s;
-	if (t->state == TASK_STOPPED)
+	if (p->state == PROCESS_STOPPED)
 		return;
-	log_info("container %s has ended: %u", t->id, exit_status);
-	t->state = TASK_STOPPED;
-	t->exit_status = exit_status;
-	(void)clock_gettime(CLOCK_REALTIME, &t->exited_at); // cannot fail for this clock
-	loop_remove(t->kill_timer);
-	t->kill_timer = NULL;
-	if (t->kill_call)
-		service_reply_empty(take_ptr(&t->kill_call)); // it has ended: what a kill is for
-	while (t->waiters) {
-		struct task_waiter *w = t->waiters;
+	// The end of the first process is the end of all, and is told last.
+	for (struct process *x = p->exec_id ? NULL : p->task->execs, *next; x; x = next) {
+		next = x->next;
+		service_process_stopped(s, x, 128 + SIGKILL);
+	}
+	log_info("container %s%s%s has ended: %u", p->task->id, p->exec_id ? " exec " : "",
+		 process_exec_id(p), exit_status);
+	p->state = PROCESS_STOPPED;
+	p->exit_status = exit_status;
+	(void)clock_gettime(CLOCK_REALTIME, &p->exited_at); // cannot fail for this clock
+	loop_remove(take_ptr(&p->kill_timer));
+	if (p->kill_call)
+		service_reply_empty(take_ptr(&p->kill_call)); // it has ended: what a kill is for
+	while (p->waiters) {
+		struct process_waiter *w = p->waiters;
 
-		t->waiters = w->next;
-		answer_wait(t, w->call);
+		p->waiters = w->next;
+		answer_wait(p, w->call);
 		free(w);
 	}
+	if (p->exec_id && p->proxy_fd < 0 && !p->start_call)
+		service_exec_remove(p); // nobody is left who would delete it
 }
 
 void service_task_remove(struct service *s, struct task *t)
@@ -259,13 +287,13 @@ void service_pod_gone(struct service *s, const char *why)
 	while (t) {
 		struct task *next = t->next;
 
-		if (t->state == TASK_CREATING) {
+		if (t->init.state == PROCESS_CREATING) {
 			if (t->create_call)
 				ttrpc_call_fail(take_ptr(&t->create_call), TTRPC_INTERNAL, "%s",
 						why);
 			service_task_remove(s, t);
 		} else {
-			service_task_stopped(s, t, 128 + SIGKILL);
+			service_process_stopped(s, &t->init, 128 + SIGKILL);
 		}
 		t = next;
 	}

@@ -20,47 +20,53 @@ enum {
 	AGENT_KILL_MS = 1000,     // a kill is answered after this, whatever the guest does
 	KILL_ESCALATE_MS = 10000, // SIGKILL without an end: the machine goes
 	LINGER_MS = 10000,        // for the proxy to take what the container wrote last
+	EXIT_UNKNOWN = 255,
 };
 
-static void on_wait_reply(void *arg, int code, const char *message, const uint8_t *payload,
-			  size_t len);
-
-// Replies of the agent find their container by id: it may be gone by then.
-struct task_ref {
+// Replies of the agent find their process by its number: it may be gone by then.
+struct process_ref {
 	struct service *service;
-	char id[256];
+	uint64_t serial;
 };
 
-static struct task_ref *ref_new(struct task *t)
+struct process *service_ref_take(void *arg)
 {
-	struct task_ref *ref = calloc(1, sizeof(*ref));
+	struct process_ref ref = *(struct process_ref *)arg;
 
-	if (ref) {
-		ref->service = t->service;
-		(void)snprintf(ref->id, sizeof(ref->id), "%s", t->id); // an id is at most NAME_MAX
+	free(arg);
+	for (struct task *t = ref.service->tasks; t; t = t->next) {
+		if (t->init.serial == ref.serial)
+			return &t->init;
+		for (struct process *p = t->execs; p; p = p->next)
+			if (p->serial == ref.serial)
+				return p;
 	}
-	return ref;
+	return NULL;
 }
 
-static struct task *ref_take(struct task_ref *ref)
+int service_call_agent(struct process *p, const char *method, const struct ProtobufCMessage *msg,
+		       int timeout_ms, ttrpc_reply_fn *fn, struct err *e)
 {
-	struct task *t = service_find(ref->service, ref->id);
+	struct process_ref *ref = malloc(sizeof(*ref));
+	int r;
 
-	free(ref);
-	return t;
-}
-
-// Calls the agent about a container; on failure nothing was sent.
-static int call_agent(struct task *t, const char *method, const struct ProtobufCMessage *msg,
-		      int timeout_ms, ttrpc_reply_fn *fn, struct err *e)
-{
-	struct task_ref *ref = ref_new(t);
-	int r = ref ? pod_call(t->service->pod, method, msg, timeout_ms, fn, ref, e)
-		    : err_errno(e, ENOMEM, "%s", method);
-
+	if (!ref)
+		return err_errno(e, ENOMEM, "%s", method);
+	*ref = (struct process_ref){ .service = p->task->service, .serial = p->serial };
+	r = pod_call(ref->service->pod, method, msg, timeout_ms, fn, ref, e);
 	if (r < 0)
 		free(ref);
 	return r;
+}
+
+void service_ignore_reply(void *ref, int code, const char *message, const uint8_t *payload,
+			  size_t len)
+{
+	(void)code;
+	(void)message;
+	(void)payload;
+	(void)len;
+	(void)service_ref_take(ref); // freed with it
 }
 
 static void create_failed(struct task *t, enum ttrpc_code code, const char *text)
@@ -74,14 +80,14 @@ static void create_failed(struct task *t, enum ttrpc_code code, const char *text
 
 static void on_created(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	struct task *t = ref_take(arg);
-	Agent__WaitRequest wait;
+	struct process *p = service_ref_take(arg);
+	struct task *t = p ? p->task : NULL;
 	Task__CreateResponse resp;
 	struct err e;
 
 	(void)payload; // the pid in the guest means nothing here
 	(void)len;
-	if (!t || t->state != TASK_CREATING || code == TTRPC_UNAVAILABLE)
+	if (!t || p->state != PROCESS_CREATING || code == TTRPC_UNAVAILABLE)
 		return; // the end of the pod says it
 	if (code != TTRPC_OK) {
 		create_failed(t,
@@ -92,16 +98,14 @@ static void on_created(void *arg, int code, const char *message, const uint8_t *
 				      : message);
 		return;
 	}
-	agent__wait_request__init(&wait);
-	wait.id = t->id;
-	if (call_agent(t, "Wait", &wait.base, -1, on_wait_reply, &e) < 0) {
+	if (service_await_end(p, &e) < 0) {
 		create_failed(t, TTRPC_INTERNAL, e.msg);
 		return;
 	}
-	t->state = TASK_CREATED;
+	p->state = PROCESS_CREATED;
 	pod_mark(t->service->pod, "container created");
 	task__create_response__init(&resp);
-	resp.pid = (uint32_t)t->proxy.pid;
+	resp.pid = (uint32_t)p->proxy.pid;
 	service_reply(take_ptr(&t->create_call), &resp.base);
 }
 
@@ -115,47 +119,21 @@ void service_send_create(struct service *s, struct task *t)
 	q.id = t->id;
 	q.config.data = (uint8_t *)t->config;
 	q.config.len = t->config_len;
-	q.stdin_stream = t->streams[0];
-	q.stdout_stream = t->streams[1];
-	q.stderr_stream = t->streams[2];
-	if (call_agent(t, "Create", &q.base, AGENT_CREATE_MS, on_created, &e) < 0) {
+	q.stdin_stream = t->init.streams[0];
+	q.stdout_stream = t->init.streams[1];
+	q.stderr_stream = t->init.streams[2];
+	if (service_call_agent(&t->init, "Create", &q.base, AGENT_CREATE_MS, on_created, &e) < 0) {
 		create_failed(t, TTRPC_INTERNAL, e.msg);
 		return;
 	}
 	free(take_ptr(&t->config)); // sent: nobody reads it again
 }
 
-static uint32_t stream_number(const char *text)
-{
-	unsigned v;
-
-	return sscanf(text, "stream:%u", &v) == 1 ? v : 0;
-}
-
-static void kill_in_guest(struct task *t, uint32_t signo, bool all, ttrpc_reply_fn *fn);
-
-static void on_proxy(void *arg, uint32_t events)
-{
-	struct task *t = arg;
-
-	(void)events;
-	loop_remove(t->proxy_src);
-	t->proxy_src = NULL;
-	close_fd(take_fd(&t->proxy_fd));
-	if (t->state == TASK_STOPPED) {
-		// It has taken what there was to take: the machine has nothing left to do.
-		pod_power_off(t->service->pod);
-		return;
-	}
-	// The process that stands for the container was killed: so is the container.
-	log_info("the proxy of %s is gone: killing the container", t->id);
-	kill_in_guest(t, SIGKILL, true, NULL);
-}
-
 // The options of our own command line name the process that stands for the container.
 static int take_proxy(struct task *t, const Task__CreateRequest *q, struct err *e)
 {
 	Task__BulkheadCreateOptions *o;
+	int r;
 
 	if (!q->options || strcmp(q->options->type_url, "bulkhead.v1.CreateOptions") != 0)
 		return err_set(e, ENOTSUP, "create options of type \"%.80s\"",
@@ -164,14 +142,9 @@ static int take_proxy(struct task *t, const Task__CreateRequest *q, struct err *
 						  q->options->value.data);
 	if (!o)
 		return err_set(e, EINVAL, "malformed create options");
-	t->proxy.pid = (pid_t)o->proxy_pid;
-	t->proxy.start_time = o->proxy_start_time;
+	r = service_take_proxy(&t->init, o, e);
 	task__bulkhead_create_options__free_unpacked(o, NULL);
-	t->proxy_fd = store_process_open(&t->proxy);
-	if (t->proxy_fd < 0)
-		return err_errno(e, -t->proxy_fd, "proxy process %ld", (long)t->proxy.pid);
-	return loop_add_fd(t->service->loop, "proxy", t->proxy_fd, EPOLLIN, on_proxy, t,
-			   &t->proxy_src, e);
+	return r;
 }
 
 void service_create(struct service *s, struct ttrpc_call *call, const Task__CreateRequest *q)
@@ -187,11 +160,10 @@ void service_create(struct service *s, struct ttrpc_call *call, const Task__Crea
 	if (r == 0 && (pod_is_gone(s->pod) || s->shutting_down))
 		r = err_set(&e, EIO, "%s",
 			    s->gone_why[0] ? s->gone_why : "the pod is shutting down");
-	if (r == 0 && (q->bundle[0] != '/' || q->terminal || q->n_rootfs || q->checkpoint[0]))
-		r = err_set(&e, ENOTSUP,
-			    "a terminal, a checkpoint, rootfs mounts or a relative bundle");
+	if (r == 0 && (q->bundle[0] != '/' || q->n_rootfs || q->checkpoint[0]))
+		r = err_set(&e, ENOTSUP, "a checkpoint, rootfs mounts or a relative bundle");
 	if (r == 0)
-		r = task_new(s, pod_share_dir(s->pod), q->id, q->bundle, &t, &e);
+		r = task_new(s, pod_share_dir(s->pod), q->id, q->bundle, ++s->last_serial, &t, &e);
 	if (r < 0) {
 		ttrpc_call_fail_err(call, &e);
 		return;
@@ -200,9 +172,6 @@ void service_create(struct service *s, struct ttrpc_call *call, const Task__Crea
 	s->tasks = t;
 	s->n_tasks++;
 	t->create_call = call;
-	t->streams[0] = stream_number(q->stdin);
-	t->streams[1] = stream_number(q->stdout);
-	t->streams[2] = stream_number(q->stderr);
 	r = take_proxy(t, q, &e);
 	if (r < 0)
 		create_failed(t, ttrpc_errno_code(-r), e.msg);
@@ -217,44 +186,65 @@ static void on_linger(void *arg)
 	pod_power_off(t->service->pod);
 }
 
+static void ended(struct process *p, uint32_t exit_status)
+{
+	struct task *t = p->task;
+	bool first = !p->exec_id;
+
+	if (first)
+		pod_mark(t->service->pod, "exited");
+	service_process_stopped(t->service, p, exit_status);
+	// The proxy's end, or a delete, says that all output has been taken; this bounds it.
+	if (first && loop_add_timer(t->service->loop, "linger", LINGER_MS, on_linger, t,
+				    &t->linger_timer, NULL) < 0)
+		pod_power_off(t->service->pod);
+}
+
 static void on_wait_reply(void *arg, int code, const char *message, const uint8_t *payload,
 			  size_t len)
 {
-	struct task *t = ref_take(arg);
+	struct process *p = service_ref_take(arg);
 	Agent__WaitResponse *resp =
 		code == TTRPC_OK ? agent__wait_response__unpack(NULL, len, payload) : NULL;
 
 	(void)message;
-	if (t && t->state != TASK_STOPPED && code != TTRPC_UNAVAILABLE) {
-		pod_mark(t->service->pod, "exited");
-		service_task_stopped(t->service, t, resp ? resp->exit_status & 0xff : 255);
-		// The proxy's end, or a delete, says that all output has been taken; this bounds it.
-		if (loop_add_timer(t->service->loop, "linger", LINGER_MS, on_linger, t,
-				   &t->linger_timer, NULL) < 0)
-			pod_power_off(t->service->pod);
-	}
+	if (p && p->state != PROCESS_STOPPED && code != TTRPC_UNAVAILABLE)
+		ended(p, resp ? resp->exit_status & 0xff : EXIT_UNKNOWN);
 	if (resp)
 		agent__wait_response__free_unpacked(resp, NULL);
 }
 
+int service_await_end(struct process *p, struct err *e)
+{
+	Agent__WaitRequest wait;
+	char *exec_id AUTO_FREE = strdup(process_exec_id(p));
+
+	if (!exec_id)
+		return err_errno(e, ENOMEM, "Wait");
+	agent__wait_request__init(&wait);
+	wait.id = p->task->id;
+	wait.exec_id = exec_id;
+	return service_call_agent(p, "Wait", &wait.base, -1, on_wait_reply, e);
+}
+
 static void on_started(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	struct task *t = ref_take(arg);
-	struct ttrpc_call *call = t ? take_ptr(&t->start_call) : NULL;
+	struct process *p = service_ref_take(arg);
+	struct ttrpc_call *call = p ? take_ptr(&p->start_call) : NULL;
 	Task__StartResponse resp;
 
 	(void)payload;
 	(void)len;
-	if (!t)
+	if (!p)
 		return;
-	if (code == TTRPC_OK && t->state == TASK_CREATED)
-		t->state = TASK_RUNNING;
-	pod_mark(t->service->pod, "started");
+	if (code == TTRPC_OK && p->state == PROCESS_CREATED)
+		p->state = PROCESS_RUNNING;
+	pod_mark(p->task->service->pod, "started");
 	if (!call)
 		return;
 	if (code == TTRPC_OK) {
 		task__start_response__init(&resp);
-		resp.pid = (uint32_t)t->proxy.pid;
+		resp.pid = (uint32_t)p->proxy.pid;
 		service_reply(call, &resp.base);
 	} else {
 		ttrpc_call_fail(call, TTRPC_UNKNOWN, "%s",
@@ -265,65 +255,68 @@ static void on_started(void *arg, int code, const char *message, const uint8_t *
 
 void service_start(struct service *s, struct ttrpc_call *call, const Task__StartRequest *q)
 {
-	struct task *t = service_find(s, q->id);
+	struct process *p = service_find_process(s, call, q->id, q->exec_id);
 	Agent__StartRequest a;
 	struct err e;
 
-	if (!t) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (t->state == TASK_STOPPED) {
+	if (!p)
+		return;
+	if (p->state == PROCESS_STOPPED) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				"cannot start a container that has stopped");
-	} else if (t->state != TASK_CREATED || t->start_call) {
+				"cannot start a %s that has stopped",
+				p->exec_id ? "process" : "container");
+	} else if (p->state != PROCESS_CREATED || p->start_call) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				"cannot start an already running container");
+				"cannot start an already running %s",
+				p->exec_id ? "process" : "container");
+	} else if (p->exec_id) {
+		service_exec_start(p, call);
 	} else {
 		agent__start_request__init(&a);
-		a.id = t->id;
-		t->start_call = call;
-		if (call_agent(t, "Start", &a.base, AGENT_START_MS, on_started, &e) < 0)
-			ttrpc_call_fail(take_ptr(&t->start_call), TTRPC_INTERNAL, "%s", e.msg);
+		a.id = p->task->id;
+		p->start_call = call;
+		if (service_call_agent(p, "Start", &a.base, AGENT_START_MS, on_started, &e) < 0)
+			ttrpc_call_fail(take_ptr(&p->start_call), TTRPC_INTERNAL, "%s", e.msg);
 	}
 }
 
 static void on_kill_timer(void *arg)
 {
-	struct task *t = arg;
+	struct process *p = arg;
 
-	pod_kill(t->service->pod, "a killed container did not end");
+	pod_kill(p->task->service->pod, "a killed container did not end");
 }
 
-static void on_signal_lost(void *arg, int code, const char *message, const uint8_t *payload,
-			   size_t len)
+// The first process that does not end by SIGKILL loses the machine; one by Exec ends with it.
+static bool escalate(struct process *p)
 {
-	(void)code; // the escalation timer deals with a guest that does not act
-	(void)message;
-	(void)payload;
-	(void)len;
-	(void)ref_take(arg); // freed with it
+	if (p->exec_id || p->kill_timer)
+		return true;
+	return loop_add_timer(p->task->service->loop, "kill", KILL_ESCALATE_MS, on_kill_timer, p,
+			      &p->kill_timer, NULL) == 0;
 }
 
-static void kill_in_guest(struct task *t, uint32_t signo, bool all, ttrpc_reply_fn *fn)
+void service_signal(struct process *p, uint32_t signo, bool all, ttrpc_reply_fn *fn)
 {
-	struct service *s = t->service;
 	Agent__KillRequest a;
+	char *exec_id AUTO_FREE = strdup(process_exec_id(p));
 
 	agent__kill_request__init(&a);
-	a.id = t->id;
+	a.id = p->task->id;
 	a.signal = signo;
 	a.all = all;
-	if (t->state == TASK_CREATING ||
-	    call_agent(t, "Kill", &a.base, AGENT_KILL_MS, fn ? fn : on_signal_lost, NULL) < 0 ||
-	    (signo == SIGKILL && !t->kill_timer &&
-	     loop_add_timer(s->loop, "kill", KILL_ESCALATE_MS, on_kill_timer, t, &t->kill_timer,
-			    NULL) < 0))
-		pod_kill(s->pod, "killed"); // no way to ask: the machine itself goes
+	a.exec_id = exec_id;
+	if (!exec_id || p->state == PROCESS_CREATING ||
+	    service_call_agent(p, "Kill", &a.base, AGENT_KILL_MS, fn ? fn : service_ignore_reply,
+			       NULL) < 0 ||
+	    (signo == SIGKILL && !escalate(p)))
+		pod_kill(p->task->service->pod, "killed"); // no way to ask: the machine itself goes
 }
 
 static void on_killed(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	struct task *t = ref_take(arg);
-	struct ttrpc_call *call = t ? take_ptr(&t->kill_call) : NULL;
+	struct process *p = service_ref_take(arg);
+	struct ttrpc_call *call = p ? take_ptr(&p->kill_call) : NULL;
 
 	(void)payload;
 	(void)len;
@@ -333,19 +326,27 @@ static void on_killed(void *arg, int code, const char *message, const uint8_t *p
 	if (code == TTRPC_OK || code == TTRPC_DEADLINE_EXCEEDED || code == TTRPC_UNAVAILABLE)
 		service_reply_empty(call);
 	else if (code == TTRPC_NOT_FOUND)
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container not running");
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "%s",
+				p->exec_id ? "process already finished" : "container not running");
 	else
 		ttrpc_call_fail(call, TTRPC_UNKNOWN, "%s", message);
 }
 
 void service_kill(struct service *s, struct ttrpc_call *call, const Task__KillRequest *q)
 {
-	struct task *t = service_find(s, q->id);
+	struct process *p = service_find_process(s, call, q->id, q->exec_id);
+	bool all;
 
-	if (!t) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-	} else if (t->state == TASK_STOPPED || t->state == TASK_CREATING) {
-		if (q->all)
+	if (!p)
+		return;
+	all = q->all && !p->exec_id;
+	if (p->exec_id && (p->state == PROCESS_STOPPED || p->state == PROCESS_CREATED)) {
+		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "%s",
+				p->state == PROCESS_STOPPED
+					? "process already finished"
+					: "process not started: no such process");
+	} else if (p->state == PROCESS_STOPPED || p->state == PROCESS_CREATING) {
+		if (all)
 			service_reply_empty(call);
 		else
 			ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container not running");
@@ -353,40 +354,64 @@ void service_kill(struct service *s, struct ttrpc_call *call, const Task__KillRe
 		service_reply_empty(call);
 	} else if (q->signal > 64) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "unknown signal \"%u\"", q->signal);
-	} else if (t->kill_call) { // a second one while the first is on its way: not waited for
-		kill_in_guest(t, q->signal, q->all, NULL);
+	} else if (p->kill_call) { // a second one while the first is on its way: not waited for
+		service_signal(p, q->signal, all, NULL);
 		service_reply_empty(call);
 	} else {
-		t->kill_call = call;
-		kill_in_guest(t, q->signal, q->all, on_killed);
+		p->kill_call = call;
+		service_signal(p, q->signal, all, on_killed);
 	}
+}
+
+static void reply_deleted(struct process *p, struct ttrpc_call *call)
+{
+	Task__DeleteResponse resp;
+	Task__Timestamp at;
+
+	task__delete_response__init(&resp);
+	service_timestamp(&at, &p->exited_at);
+	resp.pid = (uint32_t)p->proxy.pid;
+	resp.exit_status = p->exit_status;
+	resp.exited_at = &at;
+	service_reply(call, &resp.base);
+}
+
+static void delete_exec(struct process *p, struct ttrpc_call *call)
+{
+	if (p->state == PROCESS_RUNNING || p->start_call) {
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
+				"cannot delete exec %s that is not stopped: running", p->exec_id);
+		return;
+	}
+	reply_deleted(p, call);
+	service_exec_remove(p);
 }
 
 void service_delete(struct service *s, struct ttrpc_call *call, const Task__DeleteRequest *q)
 {
-	struct task *t = service_find(s, q->id);
-	Task__DeleteResponse resp;
-	Task__Timestamp at;
+	struct process *p = service_find_process(s, call, q->id, q->exec_id);
 
-	if (!t || t->state == TASK_CREATING) {
+	if (!p)
+		return;
+	if (p->exec_id) {
+		delete_exec(p, call);
+		return;
+	}
+	if (p->state == PROCESS_CREATING) {
 		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
 		return;
 	}
-	if (t->state == TASK_RUNNING || t->start_call) {
+	if (p->state == PROCESS_RUNNING || p->start_call) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				"cannot delete container %s that is not stopped: running", t->id);
+				"cannot delete container %s that is not stopped: running",
+				p->task->id);
 		return;
 	}
-	if (t->state == TASK_CREATED)
+	if (p->state == PROCESS_CREATED)
 		pod_kill(s->pod,
 			 "its only container is deleted before it ran"); // stops the container too
 	else
 		pod_power_off(s->pod);
-	task__delete_response__init(&resp);
-	service_timestamp(&at, &t->exited_at);
-	resp.pid = (uint32_t)t->proxy.pid;
-	resp.exit_status = t->exit_status;
-	resp.exited_at = &at;
-	service_reply(call, &resp.base);
-	service_task_remove(s, t);
+	reply_deleted(p, call);
+	service_task_remove(s, p->task);
 }

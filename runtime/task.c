@@ -25,11 +25,12 @@ static int task_load(struct task *t, const char *share_dir, struct err *e)
 		return r;
 	r = share_add(share_dir, t->id, t->bundle, rootfs, c, &t->config, &t->config_len, e);
 	t->shared = r == 0;
+	t->init.terminal = c->process.terminal;
 	return r;
 }
 
 int task_new(struct service *s, const char *share_dir, const char *id, const char *bundle,
-	     struct task **ret_task, struct err *e)
+	     uint64_t serial, struct task **ret_task, struct err *e)
 {
 	struct task *t = calloc(1, sizeof(*t));
 	int r;
@@ -37,7 +38,7 @@ int task_new(struct service *s, const char *share_dir, const char *id, const cha
 	if (!t)
 		return err_errno(e, ENOMEM, "container");
 	t->service = s;
-	t->proxy_fd = -1;
+	process_init(&t->init, t, serial);
 	t->id = strdup(id);
 	t->bundle = strdup(bundle);
 	if (!t->id || !t->bundle)
@@ -52,35 +53,59 @@ int task_new(struct service *s, const char *share_dir, const char *id, const cha
 	return 0;
 }
 
-static void fail_call(struct ttrpc_call **call)
-{
-	if (*call)
-		ttrpc_call_fail(*call, TTRPC_NOT_FOUND, "container does not exist");
-	*call = NULL;
-}
-
 void task_free(struct task *t, const char *share_dir)
 {
 	if (!t)
 		return;
-	fail_call(&t->create_call);
-	fail_call(&t->start_call);
-	fail_call(&t->kill_call);
-	while (t->waiters) {
-		struct task_waiter *w = t->waiters;
-
-		t->waiters = w->next;
-		ttrpc_call_fail(w->call, TTRPC_NOT_FOUND, "container does not exist");
-		free(w);
-	}
+	while (t->execs)
+		task_remove_exec(t->execs);
+	if (t->create_call)
+		ttrpc_call_fail(take_ptr(&t->create_call), TTRPC_NOT_FOUND,
+				"container does not exist");
+	process_done(&t->init);
 	if (t->shared)
 		share_remove(share_dir, t->id);
-	loop_remove(t->proxy_src);
-	loop_remove(t->kill_timer);
 	loop_remove(t->linger_timer);
-	close_fd(t->proxy_fd);
 	free(t->id);
 	free(t->bundle);
 	free(t->config);
 	free(t);
+}
+
+struct process *task_process(struct task *t, const char *exec_id)
+{
+	struct process *p = *exec_id ? t->execs : &t->init;
+
+	while (*exec_id && p && strcmp(p->exec_id, exec_id) != 0)
+		p = p->next;
+	return p;
+}
+
+struct process *task_add_exec(struct task *t, const char *exec_id, uint64_t serial)
+{
+	struct process *p = malloc(sizeof(*p));
+
+	if (!p)
+		return NULL;
+	process_init(p, t, serial);
+	p->state = PROCESS_CREATED;
+	p->exec_id = strdup(exec_id);
+	if (!p->exec_id) {
+		free(p);
+		return NULL;
+	}
+	p->next = t->execs;
+	t->execs = p;
+	return p;
+}
+
+void task_remove_exec(struct process *p)
+{
+	struct process **at = &p->task->execs;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	process_done(p);
+	free(p);
 }
