@@ -23,6 +23,7 @@
 #include "vmm/chip/ioapic.h"
 #include "vmm/chip/power.h"
 #include "vmm/chip/serial.h"
+#include "vmm/chip/testdev.h"
 #include "vmm/hv/hv.h"
 #include "vmm/mem/mem.h"
 #include "vmm/virtio/virtio.h"
@@ -45,7 +46,8 @@ struct vmm {
 	struct ioapic *ioapic;
 	struct serial *serial;
 	struct power power;
-	struct exit_port exit_port; // bare-metal test guests only
+	struct exit_port exit_port; // bare-metal test guests only, as the next
+	struct testdev testdev;
 	struct hv_client client;
 	struct hv *hv;
 	struct vmm_vcpu vcpus[VMM_VCPUS_MAX];
@@ -114,6 +116,21 @@ static void on_routes(void *arg, const struct hv_route *routes, unsigned count)
 		log_error("%s", e.msg);
 }
 
+static void on_send(void *arg, uint32_t address, uint32_t data)
+{
+	struct vmm *v = arg;
+	struct err e;
+
+	// An address with nobody behind it is the guest's affair.
+	if (v->hv && v->hv->ops->msi(v->hv, address, data, &e) < 0)
+		log_debug("%s", e.msg);
+}
+
+static void on_extint(void *arg, uint8_t vector)
+{
+	on_send(arg, 0xfee00000, 7u << 8 | vector); // to the first processor
+}
+
 static int host_doorbell(void *arg, uint64_t gpa, unsigned len, uint64_t match, int fd, bool add,
 			 struct err *e)
 {
@@ -134,11 +151,23 @@ static int map_memory(struct vmm *v, struct err *e)
 	return r;
 }
 
+static int add_test_chips(struct vmm *v)
+{
+	int r;
+
+	v->exit_port = (struct exit_port){ on_exit_port, v };
+	v->testdev.ioapic = v->ioapic;
+	v->testdev.extint = on_extint;
+	v->testdev.arg = v;
+	r = bus_add(v->bus, BUS_PIO, EXIT_PORT, EXIT_PORTS, &exit_bus_ops, &v->exit_port);
+	return r ? r : testdev_add(&v->testdev, v->bus);
+}
+
 static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 {
 	int r;
 
-	v->ioapic = ioapic_new(on_routes, v);
+	v->ioapic = ioapic_new(on_routes, on_send, v);
 	v->serial = serial_new(cfg->serial_fd);
 	if (!v->ioapic || !v->serial)
 		return err_errno(e, ENOMEM, "machine");
@@ -146,11 +175,8 @@ static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 	r = bus_add(v->bus, BUS_MMIO, IOAPIC_BASE, IOAPIC_BYTES, &ioapic_bus_ops, v->ioapic);
 	r = r ? r : bus_add(v->bus, BUS_PIO, SERIAL_PORT, SERIAL_PORTS, &serial_bus_ops, v->serial);
 	r = r ? r : bus_add(v->bus, BUS_MMIO, POWER_BASE, POWER_BYTES, &power_bus_ops, &v->power);
-	v->exit_port = (struct exit_port){ on_exit_port, v };
 	if (cfg->bare_metal)
-		r = r ? r
-		      : bus_add(v->bus, BUS_PIO, EXIT_PORT, EXIT_PORTS, &exit_bus_ops,
-				&v->exit_port);
+		r = r ? r : add_test_chips(v);
 	return r ? err_errno(e, -r, "machine") : 0;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The IOAPIC: its registers by the bus, and the routes that its entries become.
+// The IOAPIC: its registers by the bus, the routes that its entries become, its lines; and the test device that raises them.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/chip/ioapic.h"
+#include "vmm/chip/testdev.h"
 
 enum { SELECT = 0x00, WINDOW = 0x10, EOI = 0x40, MASKED = 1 << 16, LEVEL = 1 << 15 };
 
@@ -19,6 +20,10 @@ struct rig {
 	struct ioapic *chip;
 	struct hv_route routes[IOAPIC_PINS]; // of the last update
 	unsigned count, updates;
+	uint32_t sent_to, sent; // the last message by a line
+	unsigned sends;
+	struct testdev testdev;
+	unsigned extint, extints;
 };
 
 static void on_update(void *arg, const struct hv_route *routes, unsigned count)
@@ -31,6 +36,24 @@ static void on_update(void *arg, const struct hv_route *routes, unsigned count)
 	x->count = count;
 	x->updates++;
 	assert_int_equal(ioapic_routes(x->chip, now), count); // no lock is held
+}
+
+static void on_send(void *arg, uint32_t address, uint32_t data)
+{
+	struct rig *x = arg;
+
+	x->sent_to = address;
+	x->sent = data;
+	x->sends++;
+	(void)ioapic_routes(x->chip, (struct hv_route[IOAPIC_PINS]){ 0 }); // no lock is held
+}
+
+static void on_extint(void *arg, uint8_t vector)
+{
+	struct rig *x = arg;
+
+	x->extint = vector;
+	x->extints++;
 }
 
 static uint32_t get(struct rig *x, unsigned off)
@@ -64,7 +87,7 @@ static int setup(void **state)
 
 	assert_non_null(x);
 	x->bus = bus_new();
-	x->chip = ioapic_new(on_update, x);
+	x->chip = ioapic_new(on_update, on_send, x);
 	assert_non_null(x->bus);
 	assert_non_null(x->chip);
 	assert_int_equal(
@@ -195,6 +218,118 @@ static void eoi(void **state)
 	assert_int_equal(x->updates, 2);
 }
 
+// ---- lines
+enum { IRR = 1 << 14 };
+
+static void edge_line(void **state)
+{
+	struct rig *x = *state;
+
+	ioapic_set_line(x->chip, 3, true); // masked: lost
+	put_index(x, 0x17, 0x02000000);
+	put_index(x, 0x16, 0x43);
+	assert_int_equal(x->sends, 0);
+	ioapic_set_line(x->chip, 3, true); // no edge
+	assert_int_equal(x->sends, 0);
+	for (unsigned i = 1; i < 3; i++) {
+		ioapic_set_line(x->chip, 3, false);
+		ioapic_set_line(x->chip, 3, true);
+		assert_int_equal(x->sends, i);
+	}
+	assert_int_equal(x->sent_to, 0xfee02000);
+	assert_int_equal(x->sent, 0x43);
+	assert_int_equal(get_index(x, 0x16), 0x43); // remote IRR is for levels
+}
+
+static void level_line(void **state)
+{
+	struct rig *x = *state;
+
+	put_index(x, 0x16, LEVEL | 0x43);
+	ioapic_set_line(x->chip, 3, true);
+	ioapic_set_line(x->chip, 3, true);
+	assert_int_equal(x->sends, 1);
+	assert_int_equal(x->sent, 0xc043);
+	assert_int_equal(get_index(x, 0x16), LEVEL | IRR | 0x43);
+	ioapic_eoi(x->chip, 0x43); // still asserted: again
+	assert_int_equal(x->sends, 2);
+	ioapic_set_line(x->chip, 3, false);
+	assert_int_equal(get_index(x, 0x16), LEVEL | IRR | 0x43);
+	put(x, EOI, 0x43);
+	assert_int_equal(get_index(x, 0x16), LEVEL | 0x43);
+	assert_int_equal(x->sends, 2);
+}
+
+static void level_line_masked(void **state)
+{
+	struct rig *x = *state;
+
+	put_index(x, 0x16, MASKED | LEVEL | 0x43);
+	ioapic_set_line(x->chip, 3, true);
+	assert_int_equal(x->sends, 0);
+	put_index(x, 0x16, LEVEL | 0x43); // waits for this
+	assert_int_equal(x->sends, 1);
+	put_index(x, 0x16, MASKED | LEVEL | 0x43);
+	ioapic_eoi(x->chip, 0x43);
+	assert_int_equal(x->sends, 1);
+	put_index(x, 0x16, LEVEL | 0x43);
+	assert_int_equal(x->sends, 2);
+	put_index(x, 0x16, 0x43); // an edge entry has no remote IRR
+	assert_int_equal(get_index(x, 0x16), 0x43);
+}
+
+// ---- the test device
+static void out(struct rig *x, unsigned port, uint32_t v, unsigned len)
+{
+	bus_write(x->bus, BUS_PIO, port, &v, len);
+}
+
+static void test_lines(void **state)
+{
+	struct rig *x = *state;
+	uint8_t v;
+
+	x->testdev.ioapic = x->chip;
+	x->testdev.extint = on_extint;
+	x->testdev.arg = x;
+	assert_int_equal(testdev_add(&x->testdev, x->bus), 0);
+	put_index(x, 0x10 + 2 * 23, 0x43);
+	out(x, 0x2000 + 23, 1, 1);
+	assert_int_equal(x->sends, 1);
+	assert_int_equal(x->extints, 0); // the 8259s have 16
+	out(x, 0x200b, 1, 4);
+	out(x, 0x200b, 1, 4);
+	assert_int_equal(x->extints, 1);
+	assert_int_equal(x->extint, 0x73);
+	bus_read(x->bus, BUS_PIO, 0x200b, &v, 1);
+	assert_int_equal(v, 1);
+	out(x, 0x200b, 0, 4);
+	out(x, 0x2003, 1, 1);
+	assert_int_equal(x->extint, 0x0b);
+	out(x, 0xa1, 0xff, 1);
+	out(x, 0x200b, 1, 1);
+	assert_int_equal(x->extints, 2);
+	bus_read(x->bus, BUS_PIO, 0xa1, &v, 1);
+	assert_int_equal(v, 0xff);
+}
+
+static void test_memory(void **state)
+{
+	const uint64_t word = 0x1122334455667788ull;
+	struct rig *x = *state;
+	uint64_t v = 0;
+
+	assert_int_equal(testdev_add(&x->testdev, x->bus), 0);
+	out(x, 0xe0, 0x12345678, 4);
+	bus_read(x->bus, BUS_PIO, 0xe2, &v, 2);
+	assert_int_equal(v, 0x1234);
+	bus_write(x->bus, BUS_MMIO, 0xff00fff8, &word, 8);
+	bus_read(x->bus, BUS_MMIO, 0xff00fffc, &v, 4);
+	assert_int_equal(v, 0x11223344);
+	bus_read(x->bus, BUS_MMIO, 0xff00fffc, &v, 8); // beyond the end
+	assert_int_equal(v, UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +338,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(message_fields, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_pins, setup, teardown),
 		cmocka_unit_test_setup_teardown(eoi, setup, teardown),
+		cmocka_unit_test_setup_teardown(edge_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(level_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(level_line_masked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vmm_ioapic", tests, NULL, NULL);

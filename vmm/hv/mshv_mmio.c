@@ -175,25 +175,108 @@ static bool is_prefix(uint8_t b)
 	       (b >= 0x64 && b <= 0x67) || b == 0xf0 || b == 0xf2 || b == 0xf3;
 }
 
+static bool is_io(const struct hv_message *msg)
+{
+	return msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT;
+}
+
+// The opcode's byte, 0F00h and the second one, or -1 where the message does not tell.
+static int opcode_of(const struct hv_message *msg)
+{
+	const struct hv_x64_memory_intercept_message *m = &msg->u.memory;
+	unsigned i = 0, n = m->instruction_byte_count < 15 ? m->instruction_byte_count : 15;
+
+	while (i < n && is_prefix(m->instruction_bytes[i]))
+		i++;
+	if (i + 1 >= n)
+		return -1;
+	return m->instruction_bytes[i] == 0x0f ? 0x0f00 | m->instruction_bytes[i + 1]
+					       : m->instruction_bytes[i];
+}
+
 // SSE, MMX and x87: escapes, and the 0F map but for what works on the general registers.
 static bool may_use_fpu(const struct hv_message *msg)
 {
-	const struct hv_x64_memory_intercept_message *m = &msg->u.memory;
-	unsigned i = 0, n = m->instruction_byte_count;
-	uint8_t o;
+	int o = opcode_of(msg);
 
-	if (msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT)
+	if (is_io(msg))
 		return false;
-	while (i < n && i < 15 && is_prefix(m->instruction_bytes[i]))
-		i++;
-	if (i + 1 >= n || i + 1 >= 15)
-		return true; // not told
-	o = m->instruction_bytes[i];
-	if (o != 0x0f)
-		return (o >= 0xd8 && o <= 0xdf) || o == 0x9b;
-	o = m->instruction_bytes[i + 1];
-	return o < 0x40 || (o >= 0x50 && o < 0x80) || o == 0xae || o == 0xc2 ||
+	if (o < 0x0f00)
+		return o < 0 || (o >= 0xd8 && o <= 0xdf) || o == 0x9b;
+	o &= 0xff;
+	return (o >= 2 && o < 0x40) || (o >= 0x50 && o < 0x80) || o == 0xae || o == 0xc2 ||
 	       (o >= 0xc4 && o <= 0xc6) || o >= 0xd0;
+}
+
+// Loads of segment, task and table registers, far jumps: what reads descriptors and changes more than general registers.
+static bool may_use_system(const struct hv_message *msg)
+{
+	static const int opcodes[] = { -1,   0x07, 0x17, 0x1f, 0x8e,   0x9a,   0xc4,   0xc5,	0xca,
+				       0xcb, 0xcf, 0xea, 0xff, 0x0f00, 0x0f01, 0x0fa1, 0x0fa9, 0x0fb2,
+				       0x0fb4, 0x0fb5 };
+	int o = opcode_of(msg);
+
+	if (is_io(msg))
+		return false;
+	for (unsigned i = 0; i < sizeof(opcodes) / sizeof(*opcodes); i++)
+		if (opcodes[i] == o)
+			return true;
+	return false;
+}
+
+// ES to GS, LDTR, TR by the order of their names; IDTR, GDTR; CR0, for LMSW.
+enum { SYSTEM_REGS = X86_SEG_COUNT + 3 };
+
+static uint32_t system_name(unsigned i)
+{
+	return i == SYSTEM_REGS - 1 ? HV_X64_REGISTER_CR0
+	       : i < X86_SEG_COUNT  ? HV_X64_REGISTER_ES + i
+				    : HV_X64_REGISTER_IDTR + (i - X86_SEG_COUNT);
+}
+
+static struct x86_table *system_table(struct x86_state *s, unsigned i)
+{
+	return i == X86_SEG_COUNT ? &s->idtr : &s->gdtr;
+}
+
+static int load_system(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+{
+	uint32_t names[SYSTEM_REGS];
+	union hv_register_value val[SYSTEM_REGS];
+	int r;
+
+	for (unsigned i = 0; i < SYSTEM_REGS; i++)
+		names[i] = system_name(i);
+	r = mshv_get_registers(v, names, val, SYSTEM_REGS, e);
+	for (unsigned i = 0; r == 0 && i < SYSTEM_REGS - 1; i++)
+		if (i < X86_SEG_COUNT)
+			s->seg[i] = seg_from(&val[i].segment);
+		else
+			*system_table(s, i) =
+				(struct x86_table){ val[i].table.limit, val[i].table.base };
+	return r;
+}
+
+static int store_system(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
+{
+	struct hv_register_assoc a[SYSTEM_REGS];
+
+	memset(a, 0, sizeof(a));
+	for (unsigned i = 0; i < SYSTEM_REGS; i++) {
+		a[i].name = system_name(i);
+		if (i < X86_SEG_COUNT) {
+			a[i].value.segment = (struct hv_x64_segment_register){
+				s->seg[i].base, s->seg[i].limit, s->seg[i].selector,
+				s->seg[i].attributes
+			};
+		} else if (i < SYSTEM_REGS - 1) {
+			a[i].value.table.limit = system_table(s, i)->limit;
+			a[i].value.table.base = system_table(s, i)->base;
+		} else {
+			a[i].value.reg64 = s->cr0;
+		}
+	}
+	return mshv_set_registers(v, a, SYSTEM_REGS, e);
 }
 
 static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_state *s,
@@ -218,6 +301,9 @@ static int load(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_st
 	}
 	if (r == 0 && may_use_fpu(msg))
 		r = load_fpu(v, s, e);
+	// INS and OUTS ask the TSS for the right to the port.
+	if (r == 0 && (may_use_system(msg) || is_io(msg)))
+		r = load_system(v, s, e);
 	return r;
 }
 
@@ -227,6 +313,7 @@ static int store(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_s
 	struct hv_vp_register_page *p = v->regs;
 	struct hv_register_assoc a[18 + FPU_REGS];
 	unsigned n = 0;
+	int r;
 
 	memset(a, 0, sizeof(a));
 	if (p && p->isvalid) {
@@ -249,7 +336,8 @@ static int store(struct mshv_vcpu *v, const struct hv_message *msg, struct x86_s
 		a[n].name = HV_X64_REGISTER_XMM0 + i;
 		memcpy(&a[n++].value, fpu_register(s, i), 16);
 	}
-	return n ? mshv_set_registers(v, a, n, e) : 0;
+	r = n ? mshv_set_registers(v, a, n, e) : 0;
+	return r == 0 && may_use_system(msg) ? store_system(v, s, e) : r;
 }
 
 static int inject(struct mshv_vcpu *v, const struct x86_exception *x, struct err *e)
@@ -266,7 +354,7 @@ static int inject(struct mshv_vcpu *v, const struct x86_exception *x, struct err
 
 int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *e)
 {
-	bool io = msg->header.message_type == HVMSG_X64_IO_PORT_INTERCEPT;
+	bool io = is_io(msg);
 	const uint8_t *bytes = io ? msg->u.io.instruction_bytes : msg->u.memory.instruction_bytes;
 	unsigned count =
 		io ? msg->u.io.instruction_byte_count : msg->u.memory.instruction_byte_count;

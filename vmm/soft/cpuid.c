@@ -131,6 +131,11 @@ static void privileges(const struct soft_partition *p, uint32_t out[4])
 			out[bits[i].reg] |= 1u << bits[i].bit;
 }
 
+bool soft_has_x2apic(const struct soft_partition *p)
+{
+	return p->flags >> MSHV_PT_BIT_X2APIC & 1;
+}
+
 static void apply_overrides(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
 	const struct soft_partition *p = vp->p;
@@ -165,6 +170,8 @@ void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]
 		out[1] |= vp->index << 24;
 		if (!present)
 			out[2] &= ~(1u << 31);
+		if (!soft_has_x2apic(vp->p))
+			out[2] &= ~(1u << 21);
 		if (!(vp->lapic.base >> 11 & 1))
 			out[3] &= ~(1u << 9); // no APIC while it is switched off
 		break;

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The local APIC (Intel SDM vol. 3, chapter 11): xAPIC registers and x2APIC MSRs, timer in all three modes, priorities.
+// The local APIC (Intel SDM vol. 3, chapter 11): xAPIC registers and x2APIC MSRs, destinations, priorities.
 #include "vmm/soft/lapic.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/io.h"
 #include "base/own.h"
 #include "vmm/soft/soft.h"
 
@@ -34,15 +31,7 @@ enum {
 	REG_DIVIDE = 62,
 	REG_SELF = 63
 };
-enum {
-	APIC_ENABLED = 1 << 11,
-	APIC_X2 = 1 << 10,
-	LVT_MASKED = 1 << 16,
-	TIMER_PERIODIC = 1,
-	TIMER_DEADLINE = 2
-};
-
-static void timer_set_locked(struct soft_lapic *l);
+enum { APIC_ENABLED = 1 << 11, APIC_X2 = 1 << 10, SVR_ENABLED = 1 << 8 };
 
 static void reset_locked(struct soft_lapic *l)
 {
@@ -52,11 +41,12 @@ static void reset_locked(struct soft_lapic *l)
 	memset(l->tmr, 0, sizeof(l->tmr));
 	l->tpr = 0;
 	l->deadline = 0;
+	l->due_ns = 0;
 	l->dfr = 0xffffffff;
 	l->svr = 0xff;
 	for (unsigned i = 0; i < 7; i++)
 		l->lvt[i] = LVT_MASKED;
-	l->nmi = false;
+	atomic_store(&l->nmis, 0);
 	atomic_store(&l->pending, false);
 }
 
@@ -64,7 +54,7 @@ void soft_lapic_reset(struct soft_lapic *l)
 {
 	pthread_mutex_lock(&l->lock);
 	reset_locked(l);
-	timer_set_locked(l);
+	soft_lapic_timer_arm_locked(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -107,7 +97,7 @@ static int deliverable_locked(const struct soft_lapic *l)
 {
 	int v = highest(l->irr);
 
-	return v >= 0 && (v & 0xf0) > (ppr(l) & 0xf0) && (l->svr & 0x100) ? v : -1;
+	return v >= 0 && (v & 0xf0) > (ppr(l) & 0xf0) && (l->svr & SVR_ENABLED) ? v : -1;
 }
 
 static void update_locked(struct soft_lapic *l)
@@ -119,12 +109,11 @@ static void update_locked(struct soft_lapic *l)
 		soft_vp_wake(l->vp);
 }
 
-void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
+void soft_lapic_raise_locked(struct soft_lapic *l, uint8_t vector, bool level)
 {
-	pthread_mutex_lock(&l->lock);
 	if (vector < 16) {
 		l->esr_written |= 1 << 6; // received illegal vector
-	} else if (l->svr & 0x100) {      // disabled by software, it takes none (SDM 11.4.7.2)
+	} else if (l->svr & SVR_ENABLED) { // disabled by software, it takes none (SDM 11.4.7.2)
 		l->irr[vector >> 5] |= 1u << (vector & 31);
 		if (level)
 			l->tmr[vector >> 5] |= 1u << (vector & 31);
@@ -132,6 +121,12 @@ void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
 			l->tmr[vector >> 5] &= ~(1u << (vector & 31));
 		update_locked(l);
 	}
+}
+
+void soft_lapic_raise(struct soft_lapic *l, uint8_t vector, bool level)
+{
+	pthread_mutex_lock(&l->lock);
+	soft_lapic_raise_locked(l, vector, level);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -181,122 +176,35 @@ static void eoi_locked(struct soft_lapic *l)
 	update_locked(l);
 }
 
-// ---- the timer
-static unsigned timer_mode(const struct soft_lapic *l)
-{
-	return l->lvt[LVT_TIMER] >> 17 & 3;
-}
-
-static uint64_t timer_divisor(const struct soft_lapic *l)
-{
-	unsigned d = (l->divide & 3) | (l->divide >> 1 & 4);
-
-	return d == 7 ? 1 : 2ull << d;
-}
-
-static uint64_t count_ns(const struct soft_lapic *l, uint64_t count)
-{
-	return (uint64_t)((unsigned __int128)count * timer_divisor(l) * 1000000000 / SOFT_APIC_HZ);
-}
-
-static void timer_arm(struct soft_lapic *l, int64_t at_ns, uint64_t interval_ns)
-{
-	struct itimerspec it = { 0 };
-
-	if (at_ns > 0) {
-		it.it_value.tv_sec = at_ns / 1000000000;
-		it.it_value.tv_nsec = at_ns % 1000000000;
-		it.it_interval.tv_sec = (time_t)(interval_ns / 1000000000);
-		it.it_interval.tv_nsec = (long)(interval_ns % 1000000000);
-	}
-	(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &it,
-			      NULL); // fails only on a bad descriptor
-}
-
-static void timer_set_locked(struct soft_lapic *l)
-{
-	int64_t now = io_now_ns();
-
-	if (timer_mode(l) == TIMER_DEADLINE) {
-		uint64_t tsc = soft_vp_tsc(l->vp);
-
-		if (!l->deadline) {
-			timer_arm(l, 0, 0);
-		} else {
-			uint64_t left = l->deadline > tsc ? l->deadline - tsc : 0;
-			uint64_t ns =
-				(uint64_t)((unsigned __int128)left * 1000000000 / l->vp->p->tsc_hz);
-
-			timer_arm(l, ns > (1ull << 62) ? INT64_MAX : now + (int64_t)ns + 1, 0);
-		}
-	} else if (!l->initial) {
-		timer_arm(l, 0, 0);
-	} else {
-		uint64_t ns = count_ns(l, l->initial);
-
-		l->timer_start_ns = now;
-		if (timer_mode(l) == TIMER_PERIODIC && ns < 50000)
-			ns = 50000; // a guest must not keep the thread busy for nothing
-		timer_arm(l, now + (int64_t)ns + 1, timer_mode(l) == TIMER_PERIODIC ? ns : 0);
-	}
-}
-
-void soft_lapic_timer(struct soft_lapic *l)
-{
-	uint64_t n;
-	uint32_t lvt;
-
-	if (read(l->timer_fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
-		return; // set again since
-	pthread_mutex_lock(&l->lock);
-	if (timer_mode(l) == TIMER_DEADLINE)
-		l->deadline = 0;
-	lvt = l->lvt[LVT_TIMER];
-	pthread_mutex_unlock(&l->lock);
-	if (!(lvt & LVT_MASKED))
-		soft_lapic_raise(l, (uint8_t)lvt, false);
-}
-
-void soft_lapic_deadline_write(struct soft_lapic *l, uint64_t tsc)
-{
-	pthread_mutex_lock(&l->lock);
-	if (timer_mode(l) == TIMER_DEADLINE) {
-		l->deadline = tsc;
-		timer_set_locked(l);
-	}
-	pthread_mutex_unlock(&l->lock);
-}
-
-uint64_t soft_lapic_deadline(struct soft_lapic *l)
-{
-	uint64_t v;
-
-	pthread_mutex_lock(&l->lock);
-	v = l->deadline;
-	pthread_mutex_unlock(&l->lock);
-	return v;
-}
-
-static uint32_t timer_current(const struct soft_lapic *l)
-{
-	uint64_t total, gone;
-
-	if (timer_mode(l) == TIMER_DEADLINE || !l->initial)
-		return 0;
-	total = count_ns(l, l->initial);
-	gone = (uint64_t)(io_now_ns() - l->timer_start_ns);
-	if (timer_mode(l) == TIMER_PERIODIC && total)
-		gone %= total;
-	if (gone >= total)
-		return 0;
-	return (uint32_t)((unsigned __int128)(total - gone) * SOFT_APIC_HZ / 1000000000 /
-			  timer_divisor(l));
-}
-
 // ---- registers
 static uint32_t ldr(const struct soft_lapic *l)
 {
 	return l->base & APIC_X2 ? (l->id >> 4) << 16 | 1u << (l->id & 15) : l->ldr;
+}
+
+// SDM 11.6.2.2: flat, or clusters of four with their number in the upper half.
+static bool logical_match(const struct soft_lapic *l, uint32_t dest)
+{
+	uint32_t own = ldr(l);
+
+	if (l->base & APIC_X2)
+		return dest == 0xffffffff ||
+		       (dest >> 16 == own >> 16 && (dest & own & 0xffff) != 0);
+	own >>= 24;
+	if (l->dfr >> 28 == 0xf || dest == 0xff)
+		return (own & dest & 0xff) != 0;
+	return (dest >> 4 == 0xf || dest >> 4 == own >> 4) && (own & dest & 0xf);
+}
+
+bool soft_lapic_match(struct soft_lapic *l, uint32_t dest, bool logical)
+{
+	bool hit;
+
+	pthread_mutex_lock(&l->lock);
+	hit = logical ? logical_match(l, dest)
+		      : dest == l->id || dest == 0xff || dest == 0xffffffff;
+	pthread_mutex_unlock(&l->lock);
+	return hit;
 }
 
 int soft_lapic_read(struct soft_lapic *l, unsigned reg, bool x2, uint64_t *v)
@@ -354,7 +262,7 @@ int soft_lapic_read(struct soft_lapic *l, unsigned reg, bool x2, uint64_t *v)
 			*v = l->initial;
 			break;
 		case REG_CURRENT:
-			*v = timer_current(l);
+			*v = soft_lapic_timer_count_locked(l);
 			break;
 		case REG_DIVIDE:
 			*v = l->divide;
@@ -384,16 +292,91 @@ static void icr_send(struct soft_lapic *l, uint32_t low, uint32_t dest)
 	default:
 		for (unsigned i = 0; i < SOFT_VPS; i++)
 			if (p->vps[i] && (shorthand == 2 || p->vps[i] != l->vp))
-				(void)soft_interrupt(p, type, i, false, (uint8_t)low,
-						     false); // as above
+				soft_vp_interrupt(p->vps[i], type, (uint8_t)low, false);
 		break;
+	}
+}
+
+static void lvt_write_locked(struct soft_lapic *l, unsigned i, uint32_t v)
+{
+	v &= i == LVT_CMCI ? 0x107ff : 0x7f7ff;
+	if (!(l->svr & SVR_ENABLED))
+		v |= LVT_MASKED;
+	if (i == LVT_TIMER)
+		soft_lapic_timer_lvt_locked(l, v);
+	else
+		l->lvt[i] = v;
+}
+
+static void svr_write_locked(struct soft_lapic *l, uint32_t v)
+{
+	l->svr = v & 0x1ff;
+	for (unsigned i = 0; !(v & SVR_ENABLED) && i < 7; i++)
+		l->lvt[i] |= LVT_MASKED;
+	atomic_store(&l->pending, false);
+	update_locked(l);
+}
+
+// Those that an xAPIC has and an x2APIC has not.
+static bool xapic_only(unsigned reg)
+{
+	return reg == REG_ID || reg == REG_LDR || reg == REG_DFR || reg == REG_ICR2;
+}
+
+static int write_locked(struct soft_lapic *l, unsigned reg, bool x2, uint32_t w)
+{
+	if (x2 && (xapic_only(reg) || ((reg == REG_EOI || reg == REG_ESR) && w)))
+		return 1;
+	if (reg >= REG_LVT && reg < REG_LVT + 6) {
+		lvt_write_locked(l, reg - REG_LVT + 1, w);
+		return 0;
+	}
+	switch (reg) {
+	case REG_ID:
+		l->id = w >> 24;
+		return 0;
+	case REG_TPR:
+		l->tpr = (uint8_t)w;
+		atomic_store(&l->pending, false);
+		update_locked(l);
+		return 0;
+	case REG_EOI:
+		eoi_locked(l);
+		return 0;
+	case REG_LDR:
+		l->ldr = w & 0xff000000;
+		return 0;
+	case REG_DFR:
+		l->dfr = w | 0x0fffffff;
+		return 0;
+	case REG_SVR:
+		svr_write_locked(l, w);
+		return 0;
+	case REG_ESR:
+		l->esr = l->esr_written;
+		l->esr_written = 0;
+		return 0;
+	case REG_CMCI:
+		lvt_write_locked(l, LVT_CMCI, w);
+		return 0;
+	case REG_ICR2:
+		l->icr_high = w;
+		return 0;
+	case REG_INITIAL:
+		soft_lapic_timer_initial_locked(l, w);
+		return 0;
+	case REG_DIVIDE:
+		soft_lapic_timer_divide_locked(l, w);
+		return 0;
+	default:
+		return x2;
 	}
 }
 
 int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v)
 {
 	uint32_t w = (uint32_t)v, low, dest;
-	int r = 0;
+	int r;
 
 	if (reg == REG_ICR) {
 		pthread_mutex_lock(&l->lock);
@@ -411,89 +394,32 @@ int soft_lapic_write(struct soft_lapic *l, unsigned reg, bool x2, uint64_t v)
 		return 0;
 	}
 	pthread_mutex_lock(&l->lock);
-	if (reg >= REG_LVT && reg < REG_LVT + 6) {
-		bool timer = reg == REG_LVT;
-		unsigned was = timer_mode(l);
-
-		l->lvt[reg - REG_LVT + 1] = w & 0x7f7ff;
-		if (!(l->svr & 0x100))
-			l->lvt[reg - REG_LVT + 1] |= LVT_MASKED;
-		if (timer && was != timer_mode(l)) {
-			l->initial = 0;
-			l->deadline = 0;
-			timer_set_locked(l);
-		}
-	} else {
-		switch (reg) {
-		case REG_ID:
-			if (!x2)
-				l->id = w >> 24;
-			else
-				r = 1;
-			break;
-		case REG_TPR:
-			l->tpr = (uint8_t)w;
-			atomic_store(&l->pending, false);
-			update_locked(l);
-			break;
-		case REG_EOI:
-			eoi_locked(l);
-			break;
-		case REG_LDR:
-			l->ldr = w & 0xff000000;
-			r = x2;
-			break;
-		case REG_DFR:
-			l->dfr = w | 0x0fffffff;
-			r = x2;
-			break;
-		case REG_SVR:
-			l->svr = w & 0x1ff;
-			atomic_store(&l->pending, false);
-			update_locked(l);
-			break;
-		case REG_ESR:
-			l->esr = l->esr_written;
-			l->esr_written = 0;
-			break;
-		case REG_CMCI:
-			l->lvt[LVT_CMCI] = w & 0x107ff;
-			break;
-		case REG_ICR2:
-			l->icr_high = w;
-			r = x2;
-			break;
-		case REG_INITIAL:
-			if (timer_mode(l) != TIMER_DEADLINE) {
-				l->initial = w;
-				timer_set_locked(l);
-			}
-			break;
-		case REG_DIVIDE:
-			l->divide = w & 0xb;
-			break;
-		default:
-			r = x2;
-			break;
-		}
-	}
+	r = write_locked(l, reg, x2, w);
 	pthread_mutex_unlock(&l->lock);
 	return r;
 }
 
 int soft_lapic_base_write(struct soft_lapic *l, uint64_t v)
 {
-	uint64_t modes = APIC_ENABLED | APIC_X2;
+	const uint64_t modes = APIC_ENABLED | APIC_X2, bsp = 1 << 8;
+	const uint64_t address = (1ull << SOFT_PHYS_BITS) - 4096;
 	int r = 0;
 
 	pthread_mutex_lock(&l->lock);
 	// x2APIC needs the APIC enabled, and is left only by disabling it (SDM 11.12.5).
 	if ((v & modes) == APIC_X2 || ((l->base & APIC_X2) && (v & modes) == APIC_ENABLED) ||
-	    (!(l->base & APIC_ENABLED) && (v & modes) == modes) ||
-	    (v & ~(0xfffffffff000ull | modes | 1 << 8)))
+	    (!(l->base & APIC_ENABLED) && (v & modes) == modes) || (v & ~(address | modes | bsp)) ||
+	    ((v & APIC_X2) && !soft_has_x2apic(l->vp->p))) {
 		r = 1;
-	else
-		l->base = (v & ~(1ull << 8)) | (l->base & 1 << 8);
+	} else {
+		if ((l->base & APIC_ENABLED) && !(v & APIC_ENABLED)) {
+			reset_locked(l); // it forgets (SDM 11.4.3)
+			soft_lapic_timer_arm_locked(l);
+		}
+		if ((l->base ^ v) & modes) // changing modes ends a number the guest has given it
+			l->id = l->vp->index;
+		l->base = (v & ~bsp) | (l->base & bsp);
+	}
 	pthread_mutex_unlock(&l->lock);
 	return r;
 }
@@ -531,9 +457,19 @@ void soft_lapic_get(struct soft_lapic *l, struct hv_local_interrupt_controller_s
 	s->lvt_error = l->lvt[LVT_ERROR];
 	s->lvt_cmci = l->lvt[LVT_CMCI];
 	s->initial_count = l->initial;
-	s->counter_value = timer_current(l);
+	s->counter_value = soft_lapic_timer_count_locked(l);
 	s->divide_configuration = l->divide;
 	pthread_mutex_unlock(&l->lock);
+}
+
+// A one-shot timer that has ended stays so; another goes on from its count.
+static uint32_t timer_left(const struct hv_local_interrupt_controller_state *s)
+{
+	bool periodic = s->lvt_timer >> 17 & 1;
+
+	return s->counter_value && s->counter_value < s->initial_count ? s->counter_value
+	       : s->counter_value || periodic                          ? s->initial_count
+								       : 0;
 }
 
 void soft_lapic_set(struct soft_lapic *l, const struct hv_local_interrupt_controller_state *s)
@@ -557,7 +493,7 @@ void soft_lapic_set(struct soft_lapic *l, const struct hv_local_interrupt_contro
 	l->lvt[LVT_CMCI] = s->lvt_cmci;
 	l->initial = s->initial_count;
 	l->divide = s->divide_configuration & 0xb;
-	timer_set_locked(l);
+	soft_lapic_timer_start_locked(l, timer_left(s));
 	atomic_store(&l->pending, false);
 	update_locked(l);
 	pthread_mutex_unlock(&l->lock);

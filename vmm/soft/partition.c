@@ -186,6 +186,32 @@ void soft_partition_unref(struct soft_partition *p)
 }
 
 // ---- interrupts
+void soft_vp_interrupt(struct soft_vp *vp, unsigned type, uint8_t vector, bool level)
+{
+	switch (type) {
+	case HV_X64_INTERRUPT_TYPE_FIXED:
+	case HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY:
+		soft_lapic_raise(&vp->lapic, vector, level);
+		break;
+	case HV_X64_INTERRUPT_TYPE_EXTINT:
+		atomic_store(&vp->extint, 0x100u | vector);
+		soft_vp_wake(vp);
+		break;
+	case HV_X64_INTERRUPT_TYPE_NMI:
+		atomic_fetch_add(&vp->lapic.nmis, 1);
+		soft_vp_wake(vp);
+		break;
+	case HV_X64_INTERRUPT_TYPE_INIT:
+		soft_vp_init(vp);
+		break;
+	case HV_X64_INTERRUPT_TYPE_SIPI:
+		soft_vp_sipi(vp, vector);
+		break;
+	default:
+		break; // SMI: there is no such mode
+	}
+}
+
 int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool logical,
 		   uint8_t vector, bool level)
 {
@@ -193,42 +219,11 @@ int soft_interrupt(struct soft_partition *p, unsigned type, uint32_t dest, bool 
 
 	for (unsigned i = 0; i < SOFT_VPS; i++) {
 		struct soft_vp *vp = p->vps[i];
-		bool hit;
 
-		if (!vp)
-			continue;
-		if (!logical)
-			hit = dest == vp->lapic.id || dest == 0xff || dest == 0xffffffff;
-		else if (vp->lapic.base & 1 << 10)
-			hit = dest >> 16 == vp->lapic.id >> 4 &&
-			      (dest & 0xffff) >> (vp->lapic.id & 15) & 1;
-		else
-			hit = (vp->lapic.ldr >> 24 & dest & 0xff) != 0; // flat model
-		if (!hit)
+		if (!vp || !soft_lapic_match(&vp->lapic, dest, logical))
 			continue;
 		found = true;
-		switch (type) {
-		case HV_X64_INTERRUPT_TYPE_FIXED:
-		case HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY:
-			soft_lapic_raise(&vp->lapic, vector, level);
-			break;
-		case HV_X64_INTERRUPT_TYPE_EXTINT:
-			atomic_store(&vp->extint, 0x100u | vector);
-			soft_vp_wake(vp);
-			break;
-		case HV_X64_INTERRUPT_TYPE_NMI:
-			vp->lapic.nmi = true;
-			soft_vp_wake(vp);
-			break;
-		case HV_X64_INTERRUPT_TYPE_INIT:
-			soft_vp_init(vp);
-			break;
-		case HV_X64_INTERRUPT_TYPE_SIPI:
-			soft_vp_sipi(vp, vector);
-			break;
-		default:
-			break; // SMI: there is no such mode
-		}
+		soft_vp_interrupt(vp, type, vector, level);
 		if (type == HV_X64_INTERRUPT_TYPE_LOWESTPRIORITY)
 			break;
 	}

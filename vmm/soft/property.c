@@ -34,7 +34,7 @@ static int machine_get(const struct soft_partition *p, uint32_t code, uint64_t *
 		break;
 	case HV_PARTITION_PROPERTY_PHYSICAL_ADDRESS_WIDTH:
 	case HV_PARTITION_PROPERTY_IMPLEMENTED_PHYSICAL_ADDRESS_BITS:
-		*v = 46;
+		*v = SOFT_PHYS_BITS;
 		break;
 	case HV_PARTITION_PROPERTY_PROCESSOR_VENDOR:
 		*v = HV_PROCESSOR_VENDOR_INTEL;

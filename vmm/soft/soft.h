@@ -31,7 +31,8 @@ enum {
 	SOFT_GSIS = 4096,
 	SOFT_CPUID_OVERRIDES = 4096, // clients set every leaf of every VP: some 90 each
 	SOFT_MTRRS = 8,
-	SOFT_OVERLAYS = 2 + 2 * SOFT_VPS
+	SOFT_OVERLAYS = 2 + 2 * SOFT_VPS,
+	SOFT_PHYS_BITS = 46
 };
 
 struct soft_vp;
@@ -88,6 +89,7 @@ struct soft_vp {
 	_Atomic bool activity;        // was told to stop that
 	_Atomic bool intercepted;     // suspended by a message
 	_Atomic uint32_t extint;      // 0x100 | vector of an external interrupt
+	unsigned nmis;                // NMIs to be delivered
 	uint64_t notify;              // HV_NOTIFY_*
 	bool window;                  // what notify waits for is there
 	bool event_by_name0;          // the pending event was given as PENDING_EVENT0
@@ -108,6 +110,8 @@ int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
 // INIT and SIPI from an APIC: any thread.
 void soft_vp_init(struct soft_vp *vp);
 void soft_vp_sipi(struct soft_vp *vp, uint8_t vector);
+void soft_vp_interrupt(struct soft_vp *vp, unsigned type, uint8_t vector,
+		       bool level); // partition.c
 void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread, async-signal-safe
 // Between these the VP's processor is the caller's, whether it is in RUN_VP (then it has stopped) or not. Not on a thread
 // that is in RUN_VP itself.
@@ -127,6 +131,7 @@ int soft_msr_get(struct soft_vp *vp, uint32_t msr, uint64_t *v);
 int soft_msr_set(struct soft_vp *vp, uint32_t msr, uint64_t v);
 uint64_t *soft_mtrr(struct soft_vp *vp, uint32_t msr); // mtrr.c; NULL: not a memory type register
 bool soft_mtrr_valid(uint32_t msr, uint64_t v);
+bool soft_has_x2apic(const struct soft_partition *p);
 void soft_tsc_page_update(struct soft_partition *p);
 void soft_cpuid(struct soft_vp *vp, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 

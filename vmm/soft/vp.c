@@ -234,16 +234,25 @@ int soft_eoi_take(struct soft_vp *vp)
 	return -1;
 }
 
+// While one is handled another may wait; before that there may be two, one to be taken and one to wait (SDM 6.7.1).
+static void take_nmi(struct soft_vp *vp)
+{
+	const struct x86_event ev = { .vector = 2, .is_nmi = true };
+	bool masked = x86_nmi_masked(vp->cpu);
+	unsigned n = vp->nmis + atomic_exchange(&vp->lapic.nmis, 0), most = masked ? 1 : 2;
+
+	vp->nmis = n < most ? n : most;
+	if (!vp->nmis || masked || x86_event_pending(vp->cpu) || x86_interrupt_shadow(vp->cpu))
+		return;
+	vp->nmis--;
+	x86_inject(vp->cpu, &ev);
+}
+
 static int env_attention(void *arg)
 {
 	struct soft_vp *vp = arg;
 
-	if (vp->lapic.nmi && !x86_event_pending(vp->cpu) && !x86_nmi_masked(vp->cpu)) {
-		struct x86_event ev = { .vector = 2, .is_nmi = true };
-
-		vp->lapic.nmi = false;
-		x86_inject(vp->cpu, &ev);
-	}
+	take_nmi(vp);
 	soft_stop_pause(&vp->p->stop);
 	if (atomic_exchange(&vp->flush, false))
 		x86_flush_tlb(vp->cpu);
@@ -389,7 +398,8 @@ static bool all_dead(struct soft_partition *p)
 static bool woken(struct soft_vp *vp)
 {
 	return (!vp->dead && (soft_lapic_waiting(&vp->lapic) || atomic_load(&vp->extint))) ||
-	       (vp->lapic.nmi && !x86_nmi_masked(vp->cpu)) || eoi_waiting(vp);
+	       ((vp->nmis || atomic_load(&vp->lapic.nmis)) && !x86_nmi_masked(vp->cpu)) ||
+	       eoi_waiting(vp);
 }
 
 static bool wake_up(struct soft_vp *vp)
@@ -434,6 +444,7 @@ static bool start_up(struct soft_vp *vp)
 		if (atomic_exchange(&vp->init, false)) {
 			x86_init(vp->cpu);
 			soft_lapic_reset(&vp->lapic);
+			vp->nmis = 0;
 			vp->wait_sipi = vp->index != 0; // the first starts at the reset vector
 		}
 		sipi = atomic_exchange(&vp->sipi, 0);

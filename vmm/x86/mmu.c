@@ -571,9 +571,37 @@ uint8_t *x86_host_span(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va
 	return locate(cpu, op, va, write ? X86_WRITE : X86_READ).host;
 }
 
+// The same by what env says of addresses and memory: the processor that emulates single instructions.
+static int sys_access_env(struct x86_cpu *cpu, uint64_t va, uint8_t *buf, unsigned len, bool write,
+			  struct x86_exception *x)
+{
+	while (len) {
+		unsigned part = first_part(va, len), n;
+		uint64_t gpa;
+		int r = cpu->env->translate(cpu->arg, va, write ? X86_WRITE : X86_READ, &gpa, x);
+
+		n = part >= 8 ? 8 : part >= 4 ? 4 : part >= 2 ? 2 : 1;
+		if (r == 0)
+			r = write ? cpu->env->write(cpu->arg, gpa, buf, n)
+				  : cpu->env->read(cpu->arg, gpa, buf, n);
+		if (r == X86_ENV_EXIT) {
+			cpu->exit->reason = X86_EXIT_UNSUPPORTED;
+			longjmp(cpu->unwind, UNWIND_EXIT);
+		}
+		if (r)
+			return 1;
+		va += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
 int x86_sys_access(struct x86_cpu *cpu, uint64_t va, void *buf, unsigned len, bool write,
 		   struct x86_exception *x)
 {
+	if (cpu->env->translate)
+		return sys_access_env(cpu, va, buf, len, write, x);
 	while (len) {
 		unsigned n = first_part(va, len), flags;
 		uint64_t gpa;

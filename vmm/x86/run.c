@@ -312,6 +312,11 @@ bool x86_nmi_masked(const struct x86_cpu *cpu)
 	return cpu->nmi_masked;
 }
 
+bool x86_interrupt_shadow(const struct x86_cpu *cpu)
+{
+	return cpu->shadow;
+}
+
 void x86_irq_enabled(struct x86_cpu *cpu)
 {
 	if (cpu->irq_waiting) {
