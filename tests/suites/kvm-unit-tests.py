@@ -12,7 +12,7 @@ import os, re, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What needs a serial port and the exit port only, and what needs processors started by INIT and SIPI besides.
-TIER_A = set("""setjmp tsc syscall umip smap memory idt_test eventinj msr sieve access debug xsave pku pks realmode
+TIER_A = set("""emulator setjmp tsc syscall umip smap memory idt_test eventinj msr sieve access debug xsave pku pks realmode
     """.split())
 TIER_B = set("smptest smptest3 x2apic xapic ioapic init tsc_adjust ipi".split())
 SECONDS = int(os.environ.get("SUITE_SECONDS", "120"))

@@ -20,6 +20,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/bus.h"
 #include "vmm/hv/hv.h"
+#include "vmm/hv/mshv_abi.h"
 #include "vmm/hv/mshv_sys.h"
 #include "vmm/mem/mem.h"
 
@@ -609,6 +610,95 @@ static void port_fault(void **state)
 	faulted(x, 'i', 0, 2, 0);
 }
 
+// ---- what translation may say of an operand that is not the device: forced here, on the way from the hypervisor
+static uint32_t forced_result;
+
+static int force_ioctl(int fd, unsigned long req, void *arg)
+{
+	const struct mshv_root_hvcall *a = arg;
+	int r = mshv_sys_soft.ioctl(fd, req, arg);
+
+	if (req == MSHV_ROOT_HVCALL && a->code == HVCALL_TRANSLATE_VIRTUAL_ADDRESS) {
+		struct hv_output_translate_virtual_address *out = (void *)(uintptr_t)a->out_ptr;
+
+		if (forced_result == 100)
+			out->cache_overlay |= HV_TRANSLATE_OVERLAY_PAGE;
+		else
+			out->result_code = forced_result;
+	}
+	return r;
+}
+
+CODE(copy, "mov %rbx, %rsi\n mov %r12, %rdi\n movsb\n hlt\n"
+	   ".org code_copy + 0x120\n" HANDLER);
+
+static void refused(void **state)
+{
+	static const struct {
+		uint32_t result;
+		const char *text;
+	} cases[] = {
+		{ HV_TRANSLATE_GPA_NO_READ_ACCESS, "the page may not be read (5)" },
+		{ HV_TRANSLATE_GPA_NO_WRITE_ACCESS, "the page may not be written (6)" },
+		{ HV_TRANSLATE_INTERCEPT, "the page is behind an intercept (8)" },
+		{ HV_TRANSLATE_GPA_UNACCEPTED, "the page is not accepted (9)" },
+		{ 77, "unknown result (77)" },
+		{ 100, "the page is the hypervisor's own (7)" },
+	};
+	struct rig *x = *state;
+
+	x->sys.ioctl = force_ioctl;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		forced_result = cases[i].result;
+		prepare(x, code_copy, code_copy_end, false);
+		expect_stop(x, HV_STOP_ERROR);
+		if (!strstr(x->e.msg, cases[i].text) || !strstr(x->e.msg, "access to 0x180000"))
+			fail_msg("%u: %s", cases[i].result, x->e.msg);
+	}
+}
+
+static void overlay_write(void **state)
+{
+	struct rig *x = *state;
+
+	x->sys.ioctl = force_ioctl;
+	forced_result = HV_TRANSLATE_GPA_ILLEGAL_OVERLAY_ACCESS;
+	put_gate(x, 13, CODE_GPA + 0x120);
+	prepare(x, code_copy, code_copy_end, true);
+	expect_stop(x, HV_STOP_HALT);
+	saw(x, 'r', 0, 1, 0x88);
+	told(x, 0); // #GP(0)
+}
+
+// ---- segment and table registers from a device, and into one
+CODE(system,
+     "movl $0x18, (%rbx)\n xor %eax, %eax\n mov %eax, %fs\n mov (%rbx), %fs\n mov %fs, %eax\n" TELL("rax") "andl $~0x200, 0x1024\n movl $0x20, 8(%rbx)\n ltr 8(%rbx)\n str %eax\n" TELL(
+	     "rax") "mov 0x1024, %eax\n" TELL("rax") "sgdt 0x10(%rbx)\n lgdt 0x10(%rbx)\n sgdt 0x180(%r12)\n mov 0x182(%r12), %rax\n" TELL("rax") "movw $0x2b, 0x20(%rbx)\n smsw 0x28(%rbx)\n lmsw 0x20(%rbx)\n mov %cr0, %rax\n" TELL("rax"));
+
+static void system_registers(void **state)
+{
+	struct rig *x = *state;
+
+	RUN(x, system);
+	saw(x, 'w', 0, 4, 0x18);
+	saw(x, 'r', 0, 2, 0x18);
+	told(x, 0x18);
+	saw(x, 'w', 8, 4, 0x20);
+	saw(x, 'r', 8, 2, 0x20);
+	told(x, 0x20);
+	told(x, 0x8b00); // busy again
+	saw(x, 'w', 0x10, 8, BOOT_GDT << 16 | 0xfff);
+	saw(x, 'w', 0x18, 2, 0);
+	saw(x, 'r', 0x10, 8, BOOT_GDT << 16 | 0xfff);
+	saw(x, 'r', 0x18, 2, 0);
+	told(x, BOOT_GDT);
+	saw(x, 'w', 0x20, 2, 0x2b);
+	saw(x, 'w', 0x28, 2, 0x33);
+	saw(x, 'r', 0x20, 2, 0x2b);
+	told(x, 0x8005003b); // TS with it, and ET and NE are not LMSW's
+	no_more(x);
+}
+
 // ---- stops
 CODE(ud, "ud2");
 CODE(spin, "1: movl $1, (%rbx)\n jmp 1b\n");
@@ -709,11 +799,29 @@ int main(void)
 #f " by hypercall", f, without_page, teardown, NULL \
 	}
 	const struct CMUnitTest tests[] = {
-		BOTH(stores),      BOTH(loads),       BOTH(extends),      BOTH(strings),
-		BOTH(rmw),         BOTH(exchange),    BOTH(vectors),      BOTH(fpu),
-		BOTH(long_string), BOTH(nobody),      BOTH(ports),        BOTH(doorbell),
-		BOTH(fault),       BOTH(port_fault),  BOTH(triple_fault), BOTH(kick_exits),
-		BOTH(kick_loop),   BOTH(kick_halted), BOTH(kick_before),  BOTH(counters),
+		BOTH(stores),
+		BOTH(loads),
+		BOTH(extends),
+		BOTH(strings),
+		BOTH(rmw),
+		BOTH(exchange),
+		BOTH(vectors),
+		BOTH(fpu),
+		BOTH(long_string),
+		BOTH(nobody),
+		BOTH(ports),
+		BOTH(doorbell),
+		BOTH(fault),
+		BOTH(port_fault),
+		BOTH(triple_fault),
+		BOTH(kick_exits),
+		BOTH(kick_loop),
+		BOTH(kick_halted),
+		BOTH(kick_before),
+		BOTH(counters),
+		BOTH(system_registers),
+		cmocka_unit_test_setup_teardown(refused, without_page, teardown),
+		cmocka_unit_test_setup_teardown(overlay_write, without_page, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vmm_mshv_mmio", tests, NULL, NULL);

@@ -34,7 +34,8 @@ struct mshv_vcpu {
 	struct hv_vp_register_page *regs; // NULL where the hypervisor has none
 	struct x86_cpu *emul;
 	const struct hv_message *msg; // being handled, for the emulator's translation
-	bool has_cr3_state;
+	uint64_t refused_gva;         // what the emulator's translation could not give it
+	uint32_t refused;             // HV_TRANSLATE_*; 0: nothing
 	_Atomic bool in_run, kick;
 	pthread_t thread;
 	_Atomic uint64_t counts[MSHV_COUNTS];

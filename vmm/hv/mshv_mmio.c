@@ -10,6 +10,26 @@
 #include "vmm/bus.h"
 #include "vmm/mem/mem.h"
 
+static struct x86_exception page_fault(uint64_t gva, unsigned access, uint32_t result)
+{
+	return (struct x86_exception){
+		.vector = 14,
+		.has_error = true,
+		.cr2 = gva,
+		.error = (result == HV_TRANSLATE_PAGE_NOT_PRESENT ? 0 : 1) |
+			 (access & X86_WRITE ? 2 : 0) | (access & X86_USER ? 4 : 0) |
+			 (result == HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS ? 8 : 0),
+	};
+}
+
+// What neither the guest has done wrong nor we can do in its place: mshv_emulate says so.
+static int refuse(struct mshv_vcpu *v, uint64_t gva, uint32_t result)
+{
+	v->refused_gva = gva;
+	v->refused = result;
+	return X86_ENV_EXIT;
+}
+
 static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret_gpa,
 			 struct x86_exception *fault)
 {
@@ -34,21 +54,28 @@ static int env_translate(void *arg, uint64_t gva, unsigned access, uint64_t *ret
 		(access & X86_USER ? HV_TRANSLATE_USER_ACCESS : HV_TRANSLATE_SUPERVISOR_ACCESS);
 	if (mshv_hvcall(v->m, HVCALL_TRANSLATE_VIRTUAL_ADDRESS, &in, sizeof(in), &out, sizeof(out),
 			0, NULL) < 0)
-		return X86_ENV_EXIT;
-	if (out.result_code == HV_TRANSLATE_SUCCESS ||
-	    out.result_code == HV_TRANSLATE_GPA_UNMAPPED) {
-		*ret_gpa = out.gpa_page << 12 | (gva & 4095);
-		return 0;
+		return refuse(v, gva, HV_TRANSLATE_INTERCEPT);
+	*ret_gpa = out.gpa_page << 12 | (gva & 4095);
+	switch (out.result_code) {
+	case HV_TRANSLATE_SUCCESS:
+		// The page that the guest sees there is not the one that we have.
+		return out.cache_overlay & HV_TRANSLATE_OVERLAY_PAGE
+			       ? refuse(v, gva, HV_TRANSLATE_GPA_ILLEGAL_OVERLAY_ACCESS)
+			       : 0;
+	case HV_TRANSLATE_GPA_UNMAPPED:
+		return 0; // the bus knows
+	case HV_TRANSLATE_PAGE_NOT_PRESENT:
+	case HV_TRANSLATE_PRIVILEGE_VIOLATION:
+	case HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS:
+		*fault = page_fault(gva, access, out.result_code);
+		return 1;
+	case HV_TRANSLATE_GPA_ILLEGAL_OVERLAY_ACCESS:
+		// As when the guest writes to such a page itself (TLFS 3.13).
+		*fault = (struct x86_exception){ .vector = 13, .has_error = true };
+		return 1;
+	default:
+		return refuse(v, gva, out.result_code);
 	}
-	*fault = (struct x86_exception){
-		.vector = 14,
-		.has_error = true,
-		.cr2 = gva,
-		.error = (out.result_code == HV_TRANSLATE_PAGE_NOT_PRESENT ? 0 : 1) |
-			 (access & X86_WRITE ? 2 : 0) | (access & X86_USER ? 4 : 0) |
-			 (out.result_code == HV_TRANSLATE_INVALID_PAGE_TABLE_FLAGS ? 8 : 0),
-	};
-	return 1;
 }
 
 static int env_read(void *arg, uint64_t gpa, void *data, unsigned len)
@@ -211,9 +238,9 @@ static bool may_use_fpu(const struct hv_message *msg)
 // Loads of segment, task and table registers, far jumps: what reads descriptors and changes more than general registers.
 static bool may_use_system(const struct hv_message *msg)
 {
-	static const int opcodes[] = { -1,   0x07, 0x17, 0x1f, 0x8e,   0x9a,   0xc4,   0xc5,	0xca,
-				       0xcb, 0xcf, 0xea, 0xff, 0x0f00, 0x0f01, 0x0fa1, 0x0fa9, 0x0fb2,
-				       0x0fb4, 0x0fb5 };
+	static const int opcodes[] = { -1,     0x07,   0x17,   0x1f,   0x8e,   0x9a,  0xc4,
+				       0xc5,   0xca,   0xcb,   0xcf,   0xea,   0xff,  0x0f00,
+				       0x0f01, 0x0fa1, 0x0fa9, 0x0fb2, 0x0fb4, 0x0fb5 };
 	int o = opcode_of(msg);
 
 	if (is_io(msg))
@@ -265,10 +292,10 @@ static int store_system(struct mshv_vcpu *v, struct x86_state *s, struct err *e)
 	for (unsigned i = 0; i < SYSTEM_REGS; i++) {
 		a[i].name = system_name(i);
 		if (i < X86_SEG_COUNT) {
-			a[i].value.segment = (struct hv_x64_segment_register){
-				s->seg[i].base, s->seg[i].limit, s->seg[i].selector,
-				s->seg[i].attributes
-			};
+			a[i].value.segment =
+				(struct hv_x64_segment_register){ s->seg[i].base, s->seg[i].limit,
+								  s->seg[i].selector,
+								  s->seg[i].attributes };
 		} else if (i < SYSTEM_REGS - 1) {
 			a[i].value.table.limit = system_table(s, i)->limit;
 			a[i].value.table.base = system_table(s, i)->base;
@@ -352,6 +379,29 @@ static int inject(struct mshv_vcpu *v, const struct x86_exception *x, struct err
 	return mshv_set_registers(v, a, x->vector == 14 ? 2 : 1, e);
 }
 
+static int cannot_emulate(const struct mshv_vcpu *v, uint64_t rip, const uint8_t *bytes,
+			  struct err *e)
+{
+	static const char *const why[] = {
+		[HV_TRANSLATE_GPA_NO_READ_ACCESS] = "the page may not be read",
+		[HV_TRANSLATE_GPA_NO_WRITE_ACCESS] = "the page may not be written",
+		[HV_TRANSLATE_GPA_ILLEGAL_OVERLAY_ACCESS] = "the page is the hypervisor's own",
+		[HV_TRANSLATE_INTERCEPT] = "the page is behind an intercept",
+		[HV_TRANSLATE_GPA_UNACCEPTED] = "the page is not accepted",
+	};
+	const unsigned long long at = rip, gva = v->refused_gva;
+	const char *text = v->refused < sizeof(why) / sizeof(*why) ? why[v->refused] : NULL;
+
+	if (v->refused)
+		return err_set(
+			e, EOPNOTSUPP,
+			"vcpu %u: cannot emulate the instruction at %#llx: access to %#llx: %s (%u)",
+			v->index, at, gva, text ? text : "unknown result", v->refused);
+	return err_set(e, EOPNOTSUPP,
+		       "vcpu %u: cannot emulate the instruction at %#llx (%02x %02x %02x %02x)",
+		       v->index, at, bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+
 int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *e)
 {
 	bool io = is_io(msg);
@@ -367,6 +417,7 @@ int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *
 	if (count > 15)
 		count = 15; /* from the hypervisor, but from a guest's page */
 	v->msg = msg;
+	v->refused = 0;
 	x86_set_state(v->emul, &s);
 	x86_step(v->emul, bytes, count, &ex);
 	x86_get_state(v->emul, &s);
@@ -378,10 +429,6 @@ int mshv_emulate(struct mshv_vcpu *v, const struct hv_message *msg, struct err *
 		r = r < 0 ? r : inject(v, &ex.fault, e);
 		return r < 0 ? r : 1;
 	default:
-		return err_set(
-			e, EOPNOTSUPP,
-			"vcpu %u: cannot emulate the instruction at %#llx (%02x %02x %02x %02x)",
-			v->index, (unsigned long long)s.rip, bytes[0], bytes[1], bytes[2],
-			bytes[3]);
+		return cannot_emulate(v, s.rip, bytes, e);
 	}
 }

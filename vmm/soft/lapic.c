@@ -112,7 +112,7 @@ static void update_locked(struct soft_lapic *l)
 void soft_lapic_raise_locked(struct soft_lapic *l, uint8_t vector, bool level)
 {
 	if (vector < 16) {
-		l->esr_written |= 1 << 6; // received illegal vector
+		l->esr_written |= 1 << 6;  // received illegal vector
 	} else if (l->svr & SVR_ENABLED) { // disabled by software, it takes none (SDM 11.4.7.2)
 		l->irr[vector >> 5] |= 1u << (vector & 31);
 		if (level)

@@ -22,12 +22,12 @@ struct soft_lapic {
 	uint32_t irr[8], isr[8], tmr[8];
 	uint32_t auto_eoi[8]; // vectors of SINTs that end by themselves
 	uint8_t tpr;
-	uint64_t base;          // IA32_APIC_BASE
-	uint64_t deadline;      // TSC
-	int64_t due_ns;         // when the count reaches 0; 0: it has, or there is none
-	int timer_fd;           // owned
-	_Atomic bool pending;   // something may be deliverable
-	_Atomic unsigned nmis;  // that have arrived and the processor has not seen
+	uint64_t base;         // IA32_APIC_BASE
+	uint64_t deadline;     // TSC
+	int64_t due_ns;        // when the count reaches 0; 0: it has, or there is none
+	int timer_fd;          // owned
+	_Atomic bool pending;  // something may be deliverable
+	_Atomic unsigned nmis; // that have arrived and the processor has not seen
 	struct soft_vp *vp;
 };
 enum { LVT_MASKED = 1 << 16 };

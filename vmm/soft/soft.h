@@ -111,7 +111,7 @@ int soft_vp_run(struct soft_vp *vp, struct hv_message *msg); // 0 or -errno
 void soft_vp_init(struct soft_vp *vp);
 void soft_vp_sipi(struct soft_vp *vp, uint8_t vector);
 void soft_vp_interrupt(struct soft_vp *vp, unsigned type, uint8_t vector,
-		       bool level); // partition.c
+		       bool level);    // partition.c
 void soft_vp_wake(struct soft_vp *vp); // an interrupt or attention: any thread, async-signal-safe
 // Between these the VP's processor is the caller's, whether it is in RUN_VP (then it has stopped) or not. Not on a thread
 // that is in RUN_VP itself.

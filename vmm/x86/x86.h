@@ -208,7 +208,8 @@ bool x86_event_pending(const struct x86_cpu *cpu);
 bool x86_event_get(const struct x86_cpu *cpu, struct x86_event *ret); // false: none is pending
 void x86_event_clear(struct x86_cpu *cpu);
 bool x86_nmi_masked(const struct x86_cpu *cpu); // until IRET
-bool x86_interrupt_shadow(const struct x86_cpu *cpu); // after STI or a load of SS: attention comes again
+bool x86_interrupt_shadow(
+	const struct x86_cpu *cpu); // after STI or a load of SS: attention comes again
 
 // Guest RAM mappings changed (env->ram answers differ): forget every host address. Between runs or from attention.
 void x86_flush_tlb(struct x86_cpu *cpu);
