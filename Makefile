@@ -104,6 +104,7 @@ $(eval $(call lib_rule,oci))
 $(eval $(call lib_rule,proto,$(GEN_C)))
 $(eval $(call lib_rule,vmm))
 $(eval $(call lib_rule,runtime))
+$(eval $(call lib_rule,agent)) # for its tests
 
 link = $(if $(V),,@echo "  LD    $@";)mkdir -p $(@D) && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
 $(O)/bin/bulkhead: $(call obj,$(SRC_bulkhead)) $(RUNTIME_LIBS)
@@ -161,6 +162,8 @@ $(O)/bin/bulkhead-agent: $(AGENT_OBJ)
 
 # ---- unit tests: one TAP program a file
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)
+	@$(call link,$(LIBS) -lcmocka $(TEST_LIBS))
+$(O)/tests/unit/test_agent_%: $(O)/tests/unit/test_agent_%.o $(O)/lib/libagent.a $(RUNTIME_LIBS)
 	@$(call link,$(LIBS) -lcmocka $(TEST_LIBS))
 .PHONY: unit-tests
 unit-tests: $(UNIT)

@@ -8,7 +8,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct cgroup;
+struct cgroups;
 struct err;
+struct event;
 struct loop;
 struct oci_config;
 struct oci_linux;
@@ -27,7 +30,10 @@ struct agent {
 	struct ttrpc_server *server;
 	struct streams *streams;
 	struct container *containers;
-	bool guest; // PID 1 of a guest: the machine is ours
+	struct cgroups *cgroups;
+	struct event *events;          // not told yet, oldest first
+	struct ttrpc_call *event_call; // who waits for one
+	bool guest;                    // PID 1 of a guest: the machine is ours
 	bool prepared;
 };
 
@@ -65,7 +71,19 @@ void containers_resize(struct agent *a, struct ttrpc_call *call, const uint8_t *
 void containers_close_stdin(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
 			    size_t len);
 void containers_exec(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
-		     size_t len);      // exec.c
+		     size_t len); // exec.c
+// control.c
+void containers_pause(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+void containers_resume(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		       size_t len);
+void containers_update(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,
+		       size_t len);
+void containers_pids(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+void containers_stats(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+// events.c
+void containers_event(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len);
+void containers_oom(void *agent, struct cgroup *g); // a process of it was killed
+
 void containers_reap(struct agent *a); // SIGCHLD
 void containers_attach(void *agent);   // a stream has come
 
@@ -73,19 +91,7 @@ void containers_attach(void *agent);   // a stream has come
 int config_supported(const struct oci_config *c, struct err *e);
 int process_supported(const struct oci_process *p, struct err *e);
 
-// cgroup.c: one cgroup v2 group per container.
-int cgroup_make(const char *id, const struct oci_resources *r, struct err *e);
-int cgroup_enter(const char *id, pid_t pid, struct err *e);
-// The group, or one below it, as a directory; below is "" for the group itself and may not lead out of it.
-int cgroup_open(const char *id, const char *below, struct err *e);
-bool cgroup_frozen(const char *id);           // asked to be
-void cgroup_kill(const char *id);             // SIGKILL to all in it
-int cgroup_signal(const char *id, int signo); // to all in it; 0 or -errno
-void cgroup_remove(const char *id);
-
 // devices.c
-int devices_filter(int cgroup_fd, const struct oci_resources *r,
-		   struct err *e); // attaches the BPF program
 int devices_make(int root, const struct oci_config *c,
 		 struct err *e); // nodes and links below the root
 

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One cgroup v2 group per container, below the root: limits, signals, removal.
-#include "agent/agent.h"
+#include "agent/cgroup.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,204 +13,155 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/cgroup_priv.h"
+#include "agent/device_filter.h"
+#include "agent/limits.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/log.h"
+#include "base/loop.h"
 #include "base/own.h"
 #include "oci/oci.h"
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+// needs CONFIG_CGROUP_BPF
+// needs CONFIG_CGROUP_FREEZER
+// needs CONFIG_CGROUP_HUGETLB
+// needs CONFIG_CGROUP_PIDS
+// needs CONFIG_CPUSETS
 
-// /sys/fs/cgroup/c-ID: the prefix keeps ids apart from the kernel's files.
-static int group_open(const char *id)
-{
-	char path[1200];
+// A name that no container's id can have.
+#define AGENT_GROUP CGROUP_ROOT "/:agent"
 
-	(void)snprintf(path, sizeof(path), CGROUP_ROOT "/c-%s", id); // ids are at most 1024 bytes
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static int put(int group, const char *file, const char *text, struct err *e, const char *field)
+static int put(int group, const char *file, const char *text)
 {
 	int fd AUTO_CLOSE = openat(group, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		return err_errno(e, errno, "%s: writing '%s' to %s", field, text, file);
+	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+// Hands on every controller that a group has to those below it.
+static int delegate(int group)
+{
+	char *text AUTO_FREE = NULL, *save = NULL;
+	int r = io_read_file(group, "cgroup.controllers", 4096, &text, NULL, NULL);
+
+	if (r < 0)
+		return r;
+	for (char *name = strtok_r(text, " \n", &save); r == 0 && name;
+	     name = strtok_r(NULL, " \n", &save)) {
+		char add[64];
+
+		(void)snprintf(add, sizeof(add), "+%s", name); // the kernel's names are short
+		r = put(group, "cgroup.subtree_control", add);
+	}
+	return r;
+}
+
+int cgroups_prepare(struct err *e)
+{
+	int root AUTO_CLOSE = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (root < 0 || (mkdir(AGENT_GROUP, 0755) < 0 && errno != EEXIST))
+		return err_errno(e, errno, "mkdir %s", AGENT_GROUP);
+	r = put(root, ":agent/cgroup.procs", "0");
+	if (r < 0)
+		return err_errno(e, -r, "entering %s", AGENT_GROUP);
+	r = delegate(root);
+	return r < 0 ? err_errno(e, -r, "controllers of %s", CGROUP_ROOT) : 0;
+}
+
+// ---- names
+static int path_add(char *path, const char *name, size_t len, const char *whole, struct err *e)
+{
+	size_t at = strlen(path);
+
+	if (len == 0 || (len == 1 && name[0] == '.'))
+		return 0;
+	if (len > NAME_MAX || at + len + 2 > CGROUP_PATH_BYTES || memchr(name, '\n', len) ||
+	    (len == 2 && memcmp(name, "..", 2) == 0))
+		return err_set(e, EINVAL, "linux.cgroupsPath: \"%.200s\" is not a path of a group",
+			       whole);
+	(void)snprintf(path + at, CGROUP_PATH_BYTES - at, "/%.*s", (int)len, name); // fits
 	return 0;
 }
 
-static int put_limit(int group, const char *file, int64_t v, struct err *e, const char *field)
+static int path_of_unit(const char *text, char *path, struct err *e)
 {
-	char text[32];
+	const char *prefix = strchr(text, ':') + 1, *name = strchr(prefix, ':') + 1;
+	char unit[NAME_MAX + 1];
+	size_t len = strlen(name);
+	int r, n;
 
-	(void)snprintf(text, sizeof(text), v < 0 ? "max" : "%lld", (long long)v); // fits
-	return put(group, file, text, e, field);
+	if (len > 6 && strcmp(name + len - 6, ".slice") == 0)
+		n = snprintf(unit, sizeof(unit), "%s", name);
+	else
+		n = snprintf(unit, sizeof(unit), "%.*s%s%s.scope", (int)(name - 1 - prefix), prefix,
+			     name - 1 > prefix ? "-" : "", name);
+	if (len == 0 || n < 0 || (size_t)n >= sizeof(unit))
+		return err_set(e, EINVAL, "linux.cgroupsPath: \"%.200s\" is not a path of a group",
+			       text);
+	r = *text == ':' ? path_add(path, "system.slice", 12, text, e)
+			 : path_add(path, text, (size_t)(prefix - 1 - text), text, e);
+	return r < 0 ? r : path_add(path, unit, strlen(unit), text, e);
 }
 
-static int memory(int g, const struct oci_resources *r, struct err *e)
+int cgroup_path(const char *cgroups_path, const char *id, char ret[CGROUP_PATH_BYTES],
+		struct err *e)
 {
-	int rc = 0;
+	const char *text = cgroups_path ? cgroups_path : id;
+	const char *colon = strchr(text, ':');
+	int r = 0;
 
-	if (r->memory_limit.set && r->memory_limit.v)
-		rc = put_limit(g, "memory.max", r->memory_limit.v, e,
-			       "linux.resources.memory.limit");
-	if (rc == 0 && r->memory_reservation.set && r->memory_reservation.v)
-		rc = put_limit(g, "memory.low", r->memory_reservation.v, e,
-			       "linux.resources.memory.reservation");
-	// There is no swap in the guest: any value is honoured.
-	return rc;
-}
+	ret[0] = '\0';
+	if (cgroups_path && !strchr(text, '/') && colon && strchr(colon + 1, ':') &&
+	    !strchr(strchr(colon + 1, ':') + 1, ':'))
+		return path_of_unit(text, ret, e);
+	for (const char *at = text; r == 0 && *at;) {
+		size_t len = strcspn(at, "/");
 
-// runc's present conversion: 1024 shares are weight 100, the ends meet.
-static unsigned cpu_weight(uint64_t shares)
-{
-	double l;
-
-	if (shares <= 2)
-		return 1;
-	if (shares >= 262144)
-		return 10000;
-	l = log2((double)shares);
-	return (unsigned)ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
-}
-
-static int cpu(int g, const struct oci_resources *r, struct err *e)
-{
-	char text[64];
-	int rc = 0;
-
-	if (r->has_cpu_realtime)
-		return err_set(e, EOPNOTSUPP,
-			       "linux.resources.cpu.realtimeRuntime: not supported on cgroup v2");
-	if (r->cpu_shares.set && r->cpu_shares.v)
-		rc = put_limit(g, "cpu.weight", cpu_weight(r->cpu_shares.v), e,
-			       "linux.resources.cpu.shares");
-	if (rc == 0 && (r->cpu_quota.set || r->cpu_period.set)) {
-		uint64_t period = r->cpu_period.set && r->cpu_period.v ? r->cpu_period.v : 100000;
-
-		if (r->cpu_quota.set && r->cpu_quota.v > 0)
-			(void)snprintf(text, sizeof(text), "%lld %llu", (long long)r->cpu_quota.v,
-				       (unsigned long long)period); // fits
-		else
-			(void)snprintf(text, sizeof(text), "max %llu",
-				       (unsigned long long)period); // fits
-		rc = put(g, "cpu.max", text, e, "linux.resources.cpu.quota");
+		r = path_add(ret, at, len, text, e);
+		at += len + (at[len] == '/');
 	}
-	if (rc == 0 && r->cpu_burst.set)
-		rc = put_limit(g, "cpu.max.burst", (int64_t)r->cpu_burst.v, e,
-			       "linux.resources.cpu.burst");
-	if (rc == 0 && r->cpu_idle.set)
-		rc = put_limit(g, "cpu.idle", r->cpu_idle.v, e, "linux.resources.cpu.idle");
-	// cpuset numbers are the host's: they say where the machine may run, not what is inside.
-	return rc;
+	if (r == 0 && !ret[0])
+		r = err_set(e, EINVAL, "linux.cgroupsPath: \"%.200s\" is the root", text);
+	return r;
 }
 
-static int others(int g, const struct oci_resources *r, struct err *e)
+// ---- life
+// Makes what is missing on the way, each with its controllers handed on; the last one has to be new.
+static int make_path(const char *path, int *ret_fd, struct err *e)
 {
-	int rc = 0;
+	int dir AUTO_CLOSE = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (r->pids_limit.set && r->pids_limit.v)
-		rc = put_limit(g, "pids.max", r->pids_limit.v, e, "linux.resources.pids.limit");
-	if (rc == 0 && r->blkio_weight.set)
-		rc = err_set(e, EOPNOTSUPP, "linux.resources.blockIO.weight: not supported yet");
-	if (rc == 0 && r->has_blkio_devices)
-		rc = err_set(e, EOPNOTSUPP,
-			     "linux.resources.blockIO: limits per device are not supported yet");
-	if (rc == 0 && r->has_rdma)
-		rc = err_set(e, EOPNOTSUPP, "linux.resources.rdma: not supported");
-	for (size_t i = 0; rc == 0 && i < r->n_hugepages; i++) {
-		char file[64];
+	for (const char *at = path; dir >= 0 && *at;) {
+		size_t len = strcspn(at + 1, "/");
+		bool last = at[len + 1] == '\0';
+		char name[NAME_MAX + 1];
+		int next, r;
 
-		(void)snprintf(file, sizeof(file), "hugetlb.%s.max",
-			       r->hugepages[i].page_size); // a name too long is not found
-		rc = put_limit(g, file, (int64_t)r->hugepages[i].limit, e,
-			       "linux.resources.hugepageLimits");
+		(void)snprintf(name, sizeof(name), "%.*s", (int)len, at + 1); // checked before
+		if (mkdirat(dir, name, 0755) < 0 && (last || errno != EEXIST)) {
+			if (errno == EEXIST)
+				return err_set(e, EEXIST,
+					       "linux.cgroupsPath: %s: is in use in this pod",
+					       path);
+			return err_errno(e, errno, "linux.cgroupsPath: %s: mkdir", path);
+		}
+		next = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		close_fd(dir);
+		dir = next;
+		r = dir < 0 ? -errno : last ? 0 : delegate(dir);
+		if (r == -EBUSY)
+			return err_set(e, EBUSY,
+				       "linux.cgroupsPath: %s: a group above has processes", path);
+		if (r < 0)
+			return err_errno(e, -r, "linux.cgroupsPath: %s", path);
+		at += len + 1;
 	}
-	for (size_t i = 0; rc == 0 && i < r->unified.n; i++)
-		rc = put(g, r->unified.v[i].key, r->unified.v[i].value, e,
-			 "linux.resources.unified");
-	return rc;
-}
-
-int cgroup_make(const char *id, const struct oci_resources *r, struct err *e)
-{
-	int g AUTO_CLOSE = -1;
-	char path[1200];
-	int rc;
-
-	(void)snprintf(path, sizeof(path), CGROUP_ROOT "/c-%s", id); // ids are at most 1024 bytes
-	if (mkdir(path, 0755) < 0)
-		return err_errno(e, errno, "mkdir %s", path);
-	g = group_open(id);
-	if (g < 0)
-		return err_errno(e, errno, "open %s", path);
-	rc = memory(g, r, e);
-	rc = rc < 0 ? rc : cpu(g, r, e);
-	rc = rc < 0 ? rc : others(g, r, e);
-	return rc < 0 ? rc : devices_filter(g, r, e);
-}
-
-int cgroup_enter(const char *id, pid_t pid, struct err *e)
-{
-	int g AUTO_CLOSE = group_open(id);
-	char text[24];
-
-	if (g < 0)
-		return err_errno(e, errno, "cgroup of %s", id);
-	(void)snprintf(text, sizeof(text), "%d", pid); // fits
-	return put(g, "cgroup.procs", text, e, "cgroup");
-}
-
-int cgroup_open(const char *id, const char *below, struct err *e)
-{
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
-	int g AUTO_CLOSE = group_open(id), sub;
-
-	if (g < 0)
-		return err_errno(e, errno, "cgroup of %s", id);
-	while (*below == '/')
-		below++;
-	if (!*below)
-		return take_fd(&g);
-	sub = (int)syscall(SYS_openat2, g, below, &how, sizeof(how));
-	return sub < 0 ? err_errno(e, errno, "cgroup %s", below) : sub;
-}
-
-bool cgroup_frozen(const char *id)
-{
-	int g AUTO_CLOSE = group_open(id);
-	char *text AUTO_FREE = NULL;
-
-	return g >= 0 && io_read_file(g, "cgroup.freeze", 64, &text, NULL, NULL) == 0 &&
-	       text[0] == '1';
-}
-
-void cgroup_kill(const char *id)
-{
-	int g AUTO_CLOSE = group_open(id);
-
-	if (g >= 0)
-		(void)put(g, "cgroup.kill", "1", NULL,
-			  "cgroup"); // an empty group has nothing to kill
-}
-
-int cgroup_signal(const char *id, int signo)
-{
-	int g AUTO_CLOSE = group_open(id);
-	char *text AUTO_FREE = NULL, *save = NULL;
-	int r;
-
-	if (g < 0)
-		return -errno;
-	if (signo == SIGKILL) { // the groups below it too, and no race with fork
-		cgroup_kill(id);
-		return 0;
-	}
-	r = io_read_file(g, "cgroup.procs", 1 << 20, &text, NULL, NULL);
-	if (r < 0)
-		return r;
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		(void)kill((pid_t)atoi(line), signo); // one that has just ended needs no signal
+	if (dir < 0)
+		return err_errno(e, errno, "%s", CGROUP_ROOT);
+	*ret_fd = take_fd(&dir);
 	return 0;
 }
 
@@ -227,7 +176,7 @@ static void remove_below(int dir, unsigned depth)
 		close_fd(fd);
 		return;
 	}
-	while (depth < 32 && (entry = readdir(d))) {
+	while (depth < CGROUP_DEPTH_MAX && (entry = readdir(d))) {
 		int sub AUTO_CLOSE = -1;
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
@@ -240,13 +189,317 @@ static void remove_below(int dir, unsigned depth)
 	(void)closedir(d); // read only
 }
 
-void cgroup_remove(const char *id)
+// The group, and what is above it if that is empty now.
+static int remove_path(int group, const char *path)
 {
-	int g AUTO_CLOSE = group_open(id);
-	char path[1200];
+	char at[CGROUP_PATH_BYTES + sizeof(CGROUP_ROOT)];
+	size_t root = sizeof(CGROUP_ROOT) - 1;
 
-	if (g >= 0)
-		remove_below(g, 0);
-	(void)snprintf(path, sizeof(path), CGROUP_ROOT "/c-%s", id); // ids are at most 1024 bytes
-	(void)rmdir(path); // a group that still holds a dying process goes with the guest
+	(void)snprintf(at, sizeof(at), "%s%s", CGROUP_ROOT, path); // fits
+	if (group >= 0)
+		remove_below(group, 0);
+	if (rmdir(at) < 0)
+		return -errno;
+	for (char *slash = strrchr(at, '/'); slash > at + root; slash = strrchr(at, '/')) {
+		*slash = '\0';
+		if (rmdir(at) < 0)
+			break; // in use by another container
+	}
+	return 0;
+}
+
+static void group_free(struct cgroup *g)
+{
+	cgroup_unwatch(g);
+	loop_remove(g->timer);
+	close_fd(g->fd);
+	close_fd(g->device_prog);
+	free(g->path);
+	free(g);
+}
+
+int cgroup_new(struct cgroups *all, const char *path, void *tag, const struct oci_resources *r,
+	       struct cgroup **ret, struct err *e)
+{
+	struct cgroup *g = calloc(1, sizeof(*g));
+	int rc;
+
+	if (!g)
+		return err_errno(e, ENOMEM, "cgroup");
+	*g = (struct cgroup){ .all = all, .tag = tag, .fd = -1, .device_prog = -1 };
+	g->path = strdup(path);
+	rc = g->path ? make_path(path, &g->fd, e) : err_errno(e, ENOMEM, "cgroup");
+	if (rc < 0) {
+		group_free(g);
+		return rc;
+	}
+	rc = cgroup_update(g, r, e);
+	if (rc == 0 && g->device_prog < 0) // also without a rule: what is not allowed is denied
+		rc = device_filter_attach(g->fd, r, &g->device_prog, e);
+	rc = rc < 0 ? rc : cgroup_watch(g, e);
+	if (rc < 0) {
+		(void)remove_path(g->fd, path); // nothing has entered it
+		group_free(g);
+		return rc;
+	}
+	*ret = g;
+	return 0;
+}
+
+void *cgroup_tag(const struct cgroup *g)
+{
+	return g->tag;
+}
+
+int cgroup_fd(const struct cgroup *g)
+{
+	return g->fd;
+}
+
+int cgroup_update(struct cgroup *g, const struct oci_resources *r, struct err *e)
+{
+	struct limits_now now;
+	struct limits plan;
+	int rc;
+
+	limits_now_read(g->fd, &now);
+	rc = limits_plan(r, &now, &plan, e);
+	rc = rc < 0 ? rc : limits_write(g->fd, &plan, e);
+	if (rc == 0 && r->n_devices) {
+		rc = device_filter_attach(g->fd, r, &g->device_prog, e);
+		if (rc < 0)
+			limits_put_back(g->fd, &plan);
+	}
+	limits_done(&plan);
+	return rc;
+}
+
+int cgroup_enter(const struct cgroup *g, pid_t pid, struct err *e)
+{
+	char text[24];
+	int r;
+
+	(void)snprintf(text, sizeof(text), "%d", pid); // fits
+	r = put(g->fd, "cgroup.procs", text);
+	return r < 0 ? err_errno(e, -r, "entering cgroup %s", g->path) : 0;
+}
+
+int cgroup_open(const struct cgroup *g, const char *below, struct err *e)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	int fd;
+
+	while (*below == '/')
+		below++;
+	fd = (int)syscall(SYS_openat2, g->fd, *below ? below : ".", &how, sizeof(how));
+	return fd < 0 ? err_errno(e, errno, "cgroup %s", below) : fd;
+}
+
+// ---- its processes
+void cgroup_kill(struct cgroup *g)
+{
+	(void)put(g->fd, "cgroup.kill", "1"); // an empty group has nothing to kill
+}
+
+static int add_pids(int group, pid_t **v, size_t *n)
+{
+	char *text AUTO_FREE = NULL, *save = NULL;
+	int r = io_read_file(group, "cgroup.procs", 1 << 22, &text, NULL, NULL);
+
+	if (r < 0)
+		return r == -EOPNOTSUPP ? 0 : r; // a threaded group: its processes are above
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		pid_t *more = reallocarray(*v, *n + 1, sizeof(**v));
+
+		if (!more)
+			return -ENOMEM;
+		*v = more;
+		more[(*n)++] = (pid_t)atoi(line);
+	}
+	return 0;
+}
+
+static int collect(int group, unsigned depth, pid_t **v, size_t *n)
+{
+	int fd = openat(group, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	int r = d ? add_pids(group, v, n) : -errno;
+
+	if (!d)
+		close_fd(fd);
+	while (d && r == 0 && depth < CGROUP_DEPTH_MAX && (entry = readdir(d))) {
+		int sub AUTO_CLOSE = -1;
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		sub = openat(group, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		r = sub < 0 ? 0 : collect(sub, depth + 1, v, n); // one that has just gone has none
+	}
+	if (d)
+		(void)closedir(d); // read only
+	return r;
+}
+
+int cgroup_pids(const struct cgroup *g, pid_t **ret, size_t *ret_n, struct err *e)
+{
+	pid_t *v = NULL;
+	size_t n = 0;
+	int r = collect(g->fd, 0, &v, &n);
+
+	if (r < 0) {
+		free(v);
+		return err_errno(e, -r, "processes of cgroup %s", g->path);
+	}
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}
+
+static int signal_all(const struct cgroup *g, int signo)
+{
+	pid_t *v AUTO_FREE = NULL;
+	size_t n = 0;
+	int r = cgroup_pids(g, &v, &n, NULL);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (v[i] > 1) // 0: of a pid namespace that is not below the agent's
+			(void)kill(v[i], signo); // one that has just ended needs no signal
+	return r;
+}
+
+// ---- frozen
+static void freeze_end(struct cgroup *g, int r)
+{
+	cgroup_done_fn *done = take_ptr(&g->freeze_done);
+
+	loop_remove(g->timer);
+	g->timer = NULL;
+	if (r < 0)
+		cgroup_thaw(g);
+	if (done)
+		done(g->freeze_arg, r);
+}
+
+static void on_freeze_timer(void *arg)
+{
+	freeze_end(arg, -ETIMEDOUT);
+}
+
+int cgroup_freeze(struct cgroup *g, cgroup_done_fn *done, void *arg)
+{
+	int r;
+
+	if (g->freeze_done || g->ending)
+		return -EBUSY;
+	g->freeze_done = done;
+	g->freeze_arg = arg;
+	r = loop_add_timer(g->all->loop, "freeze", CGROUP_FREEZE_MS, on_freeze_timer, g, &g->timer,
+			   NULL);
+	r = r < 0 ? r : put(g->fd, "cgroup.freeze", "1");
+	g->frozen = r == 0;
+	if (r < 0)
+		freeze_end(g, r);
+	else
+		cgroup_check(g); // it may have happened already
+	return 0;
+}
+
+void cgroup_thaw(struct cgroup *g)
+{
+	g->frozen = false;
+	(void)put(g->fd, "cgroup.freeze", "0"); // was written before
+}
+
+bool cgroup_frozen(const struct cgroup *g)
+{
+	return g->frozen && !g->signalling;
+}
+
+struct signalling {
+	struct cgroup *g;
+	int signo;
+	cgroup_done_fn *done;
+	void *arg;
+};
+
+// Also when they did not all stop in time: the signal is for as many as can be reached.
+static void on_stopped_for_signal(void *arg, int frozen)
+{
+	struct signalling *s = arg;
+	int r = signal_all(s->g, s->signo);
+
+	s->g->signalling = false;
+	if (frozen == 0)
+		cgroup_thaw(s->g);
+	s->done(s->arg, r);
+	free(s);
+}
+
+void cgroup_signal(struct cgroup *g, int signo, cgroup_done_fn *done, void *arg)
+{
+	struct signalling *s;
+
+	if (signo == SIGKILL) {
+		cgroup_kill(g);
+		done(arg, 0);
+		return;
+	}
+	s = g->frozen ? NULL : malloc(sizeof(*s));
+	if (s) {
+		*s = (struct signalling){ g, signo, done, arg };
+		g->signalling = !g->freeze_done; // otherwise it is about to be paused
+		if (cgroup_freeze(g, on_stopped_for_signal, s) == 0)
+			return;
+		free(s);
+	}
+	done(arg, signal_all(g, signo)); // it stands still, or is about to
+}
+
+// ---- the end
+static void ended(struct cgroup *g)
+{
+	void (*done)(void *) = g->end_done;
+	void *arg = g->end_arg;
+
+	group_free(g);
+	if (done)
+		done(arg);
+}
+
+static void on_end_timer(void *arg)
+{
+	struct cgroup *g = arg;
+
+	log_error("cgroup %s does not become empty", g->path); // goes with the guest
+	ended(g);
+}
+
+void cgroup_try_remove(struct cgroup *g)
+{
+	if (g->ending && remove_path(g->fd, g->path) == 0)
+		ended(g);
+}
+
+void cgroup_end(struct cgroup *g, void (*done)(void *arg), void *arg)
+{
+	if (g->freeze_done)
+		freeze_end(g, -EPIPE);
+	g->ending = true;
+	g->end_done = done;
+	g->end_arg = arg;
+	cgroup_kill(g);
+	if (remove_path(g->fd, g->path) == 0 ||
+	    loop_add_timer(g->all->loop, "cgroup end", CGROUP_END_MS, on_end_timer, g, &g->timer,
+			   NULL) < 0)
+		ended(g);
+}
+
+void cgroup_look(struct cgroup *g, bool frozen, bool populated)
+{
+	if (frozen && g->freeze_done)
+		freeze_end(g, 0);
+	else if (!populated)
+		cgroup_try_remove(g); // g may be gone now
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/cgroup.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/loop.h"
@@ -65,8 +66,8 @@ static void container_free(struct container *c)
 	while (c->execs)
 		container_remove_exec(c->execs);
 	process_done(&c->init);
-	if (c->has_cgroup)
-		cgroup_remove(c->id);
+	if (c->cgroup)
+		cgroup_end(c->cgroup, NULL, NULL);
 	oci_config_free(c->config);
 	free(c->id);
 	free(c);
@@ -86,6 +87,15 @@ static bool execs_pending(const struct container *c)
 	return false;
 }
 
+static void on_group_gone(void *arg)
+{
+	struct container *c = arg;
+	struct ttrpc_call *call = take_ptr(&c->init.deleting);
+
+	container_free(c);
+	reply_empty(call);
+}
+
 // The first process's end is told after those of the others, which it has brought about.
 void container_settle(struct container *c)
 {
@@ -102,11 +112,12 @@ void container_settle(struct container *c)
 	}
 	if (process_settled(&c->init) && !execs_pending(c))
 		process_answer_waiters(&c->init);
-	if (c->init.state == PROCESS_STOPPED && c->init.deleting) {
-		struct ttrpc_call *call = take_ptr(&c->init.deleting);
-
-		container_free(c);
-		reply_empty(call);
+	if (c->init.state == PROCESS_STOPPED && c->init.deleting && !c->removing) {
+		c->removing = true;
+		if (c->cgroup)
+			cgroup_end(take_ptr(&c->cgroup), on_group_gone, c);
+		else
+			on_group_gone(c);
 	}
 }
 
@@ -201,8 +212,8 @@ static int launch(struct container *c, struct err *e)
 	for (unsigned i = 0; i < 3; i++)
 		close_fd(fds[i]);
 	close_fd(ctl);
-	if (r == 0 && c->has_cgroup)
-		r = cgroup_enter(c->id, p->pid, e);
+	if (r == 0 && c->cgroup)
+		r = cgroup_enter(c->cgroup, p->pid, e);
 	r = r < 0 ? r : running_from_outside(&c->config->process, p->pid, e);
 	r = r < 0 ? r : process_watch(p, e);
 	if (r == 0)
@@ -214,12 +225,15 @@ static int launch(struct container *c, struct err *e)
 
 static void begin(struct container *c)
 {
+	char path[CGROUP_PATH_BYTES];
 	struct err e;
 	int r = 0;
 
 	if (c->a->guest) {
-		r = cgroup_make(c->id, &c->config->lin.resources, &e);
-		c->has_cgroup = true; // also half-made: removed with the container
+		r = cgroup_path(c->config->lin.cgroups_path, c->id, path, &e);
+		r = r < 0 ? r
+			  : cgroup_new(c->a->cgroups, path, c, &c->config->lin.resources,
+				       &c->cgroup, &e);
 	}
 	r = r < 0 ? r : launch(c, &e);
 	if (r < 0)
@@ -337,11 +351,18 @@ void containers_start(struct agent *a, struct ttrpc_call *call, const uint8_t *p
 		agent__start_request__free_unpacked(req, NULL);
 }
 
+static void on_signalled(void *arg, int r)
+{
+	if (r < 0)
+		ttrpc_call_fail(arg, ttrpc_errno_code(-r), "kill: %s", strerror(-r));
+	else
+		reply_empty(arg);
+}
+
 void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *payload, size_t len)
 {
 	Agent__KillRequest *req = agent__kill_request__unpack(NULL, len, payload);
 	struct process *p = find_process(a, call, req ? req->id : "", req ? req->exec_id : "");
-	int r = 0;
 
 	if (!p) {
 		// answered
@@ -351,14 +372,10 @@ void containers_kill(struct agent *a, struct ttrpc_call *call, const uint8_t *pa
 	} else if (req->signal >= (uint32_t)NSIG) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "unknown signal %u", req->signal);
 	} else {
-		if (req->all && !p->exec_id && p->container->has_cgroup)
-			r = cgroup_signal(p->container->id, (int)req->signal);
-		else if (kill(p->pid, (int)req->signal) < 0)
-			r = -errno;
-		if (r < 0)
-			ttrpc_call_fail(call, ttrpc_errno_code(-r), "kill: %s", strerror(-r));
+		if (req->all && !p->exec_id && p->container->cgroup)
+			cgroup_signal(p->container->cgroup, (int)req->signal, on_signalled, call);
 		else
-			reply_empty(call);
+			on_signalled(call, kill(p->pid, (int)req->signal) < 0 ? -errno : 0);
 	}
 	if (req)
 		agent__kill_request__free_unpacked(req, NULL);
@@ -388,8 +405,8 @@ static void delete_process(struct process *p)
 	struct container *c = p->container;
 
 	if (p->state != PROCESS_STOPPED) {
-		if (!p->exec_id && c->has_cgroup)
-			cgroup_kill(c->id);
+		if (!p->exec_id && c->cgroup)
+			cgroup_kill(c->cgroup);
 		if (p->pid > 0)
 			(void)kill(p->pid, SIGKILL); // it may just have ended
 	}
@@ -478,10 +495,13 @@ void containers_reap(struct agent *a)
 			continue;
 		if (p->state == PROCESS_CREATING) // its report, or the channel's end, says why
 			continue;
+		if (p->container->cgroup)
+			cgroup_check(
+				p->container->cgroup); // why it died is told before that it did
 		process_ended(p, status);
 		p->pid = 0; // the kernel gives the number to others
-		if (!p->exec_id && p->container->has_cgroup)
-			cgroup_kill(p->container->id); // the rest goes with its init
+		if (!p->exec_id && p->container->cgroup)
+			cgroup_kill(p->container->cgroup); // the rest goes with its init
 		container_settle(p->container);
 	}
 }

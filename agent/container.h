@@ -7,6 +7,8 @@
 
 #include "agent/process.h"
 
+struct cgroup;
+
 enum { CONTAINER_EXECS_MAX = 256 };
 
 struct container {
@@ -16,7 +18,8 @@ struct container {
 	struct oci_config *config;
 	struct process init; // its state is the container's
 	struct process *execs;
-	bool has_cgroup;
+	struct cgroup *cgroup; // owned; NULL: none
+	bool removing;         // its group ends
 };
 
 struct container *container_find(struct agent *a, const char *id);

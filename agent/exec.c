@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exec: one more process in a container. It is born in the container's cgroup and pid namespace, joins the namespaces of
 // the first process, and goes the way of a first process from the container's root on (oci.md 5.2).
+#include "agent/cgroup.h"
 #include "agent/container.h"
 
 #include <errno.h>
@@ -104,8 +105,8 @@ static int launch(struct process *p, const struct oci_process *spec, const char 
 	int init AUTO_CLOSE = (int)syscall(SYS_pidfd_open, c->init.pid, 0), cgroup AUTO_CLOSE = -1;
 	int r = init < 0 ? err_errno(e, errno, "the container's first process") : 0;
 
-	if (r == 0 && c->has_cgroup)
-		r = cgroup = cgroup_open(c->id, below, e);
+	if (r == 0 && c->cgroup)
+		r = cgroup = cgroup_open(c->cgroup, below, e);
 	r = r < 0 ? r : process_stdio(p, fds, &ctl, e);
 	if (r == 0)
 		r = p->pid = clone_into(init, cgroup, e);
@@ -163,7 +164,7 @@ static int check(struct container *c, const Agent__ExecRequest *req, struct err 
 		n++;
 	if (n >= CONTAINER_EXECS_MAX)
 		return err_set(e, ENOSPC, "more than %d processes by exec", CONTAINER_EXECS_MAX);
-	if (c->has_cgroup && !req->ignore_paused && cgroup_frozen(c->id))
+	if (c->cgroup && !req->ignore_paused && cgroup_frozen(c->cgroup))
 		return err_set(
 			e, EBUSY,
 			"cannot exec in a paused container (use --ignore-paused to override)");

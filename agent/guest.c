@@ -14,11 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/cgroup.h"
 #include "base/err.h"
 #include "base/own.h"
 
 // needs CONFIG_VIRTIO_FS
-// needs CONFIG_CGROUP_PIDS
 
 #define SHARE_TAG "bulkhead"
 
@@ -50,31 +50,6 @@ static int mkdirs(const char *path)
 			return 0;
 	}
 	return -ENAMETOOLONG;
-}
-
-static int write_text(const char *path, const char *text)
-{
-	int fd AUTO_CLOSE = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
-}
-
-// The agent in a leaf of its own, and every controller there is handed on to the containers' groups.
-static int prepare_cgroups(struct err *e)
-{
-	static const char *const controllers[] = { "+cpu",    "+memory", "+pids",
-						   "+cpuset", "+io",     "+hugetlb" };
-	int r;
-
-	if (mkdir("/sys/fs/cgroup/agent", 0755) < 0 && errno != EEXIST)
-		return err_errno(e, errno, "mkdir /sys/fs/cgroup/agent");
-	r = write_text("/sys/fs/cgroup/agent/cgroup.procs", "0");
-	if (r < 0)
-		return err_errno(e, -r, "entering /sys/fs/cgroup/agent");
-	for (unsigned i = 0; i < sizeof(controllers) / sizeof(*controllers); i++)
-		(void)write_text("/sys/fs/cgroup/cgroup.subtree_control",
-				 controllers[i]); // a missing one is told when it is used
-	return 0;
 }
 
 static int loopback_up(struct err *e)
@@ -115,7 +90,8 @@ int guest_prepare(struct agent *a, struct err *e)
 			  guest_mounts[i].flags, guest_mounts[i].data) < 0)
 			return err_errno(e, errno, "mounting %s", guest_mounts[i].target);
 	}
-	r = prepare_cgroups(e);
+	r = cgroups_prepare(e);
+	r = r < 0 ? r : cgroups_new(a->loop, containers_oom, a, &a->cgroups, e);
 	r = r < 0 ? r : loopback_up(e);
 	a->prepared = r == 0;
 	return r;

@@ -94,6 +94,12 @@ static const struct {
 	{ "Delete", containers_delete },
 	{ "Resize", containers_resize },
 	{ "CloseStdin", containers_close_stdin },
+	{ "Pause", containers_pause },
+	{ "Resume", containers_resume },
+	{ "Update", containers_update },
+	{ "Pids", containers_pids },
+	{ "Stats", containers_stats },
+	{ "Event", containers_event },
 	{ "Shutdown", shutdown_guest },
 };
 

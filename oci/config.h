@@ -170,22 +170,46 @@ struct oci_hugepage_limit {
 	const char *page_size; // "2MB"
 	uint64_t limit;
 };
+// blockIO: a weight, or a rate, of one device.
+enum oci_blkio {
+	OCI_BLKIO_WEIGHT,
+	OCI_BLKIO_READ_BPS,
+	OCI_BLKIO_WRITE_BPS,
+	OCI_BLKIO_READ_IOPS,
+	OCI_BLKIO_WRITE_IOPS,
+	OCI_BLKIO_KINDS
+};
+extern const char *const oci_blkio_name[OCI_BLKIO_KINDS]; // "weightDevice", ...
+struct oci_blkio_device {
+	uint32_t major, minor;
+	uint64_t value;
+};
+struct oci_rdma_limit {
+	const char *device;
+	struct oci_opt_u32 handles, objects;
+};
 
 struct oci_resources {
 	struct oci_device_rule *devices;
 	size_t n_devices;
 	struct oci_opt_i64 memory_limit, memory_reservation, memory_swap;
+	bool memory_check_before_update;
 	struct oci_opt_u64 cpu_shares, cpu_period, cpu_burst;
 	struct oci_opt_i64 cpu_quota, cpu_idle;
 	bool has_cpu_realtime;
-	const char *cpu_cpus, *cpu_mems; // NULL when absent or empty
+	const char *cpu_cpus,
+		*cpu_mems; // lists as oci_list_next reads them; NULL when absent or empty
 	struct oci_opt_i64 pids_limit;
 	struct oci_opt_u32 blkio_weight; // 10..1000
-	bool has_blkio_devices;          // weightDevice or a throttle list that is not empty
+	struct {
+		struct oci_blkio_device *v;
+		size_t n;
+	} blkio_devices[OCI_BLKIO_KINDS];
 	struct oci_hugepage_limit *hugepages;
 	size_t n_hugepages;
+	struct oci_rdma_limit *rdma;
+	size_t n_rdma;
 	struct oci_map unified; // file -> value; no '/' in a file name
-	bool has_rdma;
 };
 
 struct oci_linux {

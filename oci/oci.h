@@ -5,6 +5,7 @@
 
 #include "oci/config.h"
 #include "oci/features.h"
+#include "oci/resources.h"
 #include "oci/seccomp.h"
 #include "oci/spec.h"
 #include "oci/state.h"
