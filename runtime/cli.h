@@ -45,8 +45,9 @@ struct cli_command {
 	int (*run)(const struct cli_globals *g, const void *opts, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_features, cmd_kill, cmd_list,
-	cmd_run, cmd_spec, cmd_start, cmd_state, cmd_supervisor;
+extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_events, cmd_features,
+	cmd_kill, cmd_list, cmd_pause, cmd_ps, cmd_resume, cmd_run, cmd_spec, cmd_start, cmd_state,
+	cmd_supervisor, cmd_update;
 
 // Logs e as the command's error and returns 1.
 int cli_fail(const struct err *e);

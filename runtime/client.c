@@ -12,15 +12,13 @@
 #include "base/own.h"
 #include "proto/task.pb-c.h"
 #include "proto/ttrpc.h"
+#include "runtime/client_priv.h"
 #include "runtime/store.h"
 #include "runtime/usock.h"
 
 #define TASK_SERVICE "containerd.task.v2.Task"
 
-// The supervisor answers what it knows at once; create and start wait for a guest, which has deadlines of its own.
-enum { QUICK_MS = 10000, GUEST_MS = 150000 };
-
-const char *const client_status_name[] = { "created", "running", "stopped" };
+const char *const client_status_name[] = { "created", "running", "stopped", "paused" };
 
 struct client {
 	struct loop *loop;
@@ -107,6 +105,21 @@ static int call(struct client *c, const char *method, const ProtobufCMessage *re
 	return 0;
 }
 
+int client_call(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms,
+		uint8_t **ret_payload, size_t *ret_len, struct err *e)
+{
+	struct answer a;
+	int r = call(c, method, req, timeout_ms, &a, e);
+
+	if (r < 0) {
+		free(a.payload);
+		return r;
+	}
+	*ret_payload = a.payload;
+	*ret_len = a.len;
+	return 0;
+}
+
 static int call_empty(struct client *c, const char *method, const ProtobufCMessage *req,
 		      int timeout_ms, struct err *e)
 {
@@ -115,15 +128,6 @@ static int call_empty(struct client *c, const char *method, const ProtobufCMessa
 
 	free(a.payload);
 	return r;
-}
-
-// protobuf-c has no const strings; nothing writes to them.
-static char *unconst(const char *s)
-{
-	char *p;
-
-	memcpy(&p, &s, sizeof(p));
-	return p;
 }
 
 int client_create(struct client *c, const struct client_create *req, struct err *e)
@@ -151,7 +155,7 @@ int client_create(struct client *c, const struct client_create *req, struct err 
 	q.id = unconst(req->id);
 	q.bundle = unconst(req->bundle);
 	q.options = &any;
-	return call_empty(c, "Create", &q.base, GUEST_MS, e);
+	return call_empty(c, "Create", &q.base, CLIENT_GUEST_MS, e);
 }
 
 int client_start(struct client *c, const char *id, struct err *e)
@@ -160,7 +164,7 @@ int client_start(struct client *c, const char *id, struct err *e)
 
 	task__start_request__init(&q);
 	q.id = unconst(id);
-	return call_empty(c, "Start", &q.base, GUEST_MS, e);
+	return call_empty(c, "Start", &q.base, CLIENT_GUEST_MS, e);
 }
 
 int client_kill(struct client *c, const char *id, uint32_t signo, bool all, struct err *e)
@@ -171,7 +175,7 @@ int client_kill(struct client *c, const char *id, uint32_t signo, bool all, stru
 	q.id = unconst(id);
 	q.signal = signo;
 	q.all = all;
-	return call_empty(c, "Kill", &q.base, QUICK_MS, e);
+	return call_empty(c, "Kill", &q.base, CLIENT_QUICK_MS, e);
 }
 
 int client_delete(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e)
@@ -183,7 +187,7 @@ int client_delete(struct client *c, const char *id, uint32_t *ret_exit_status, s
 
 	task__delete_request__init(&q);
 	q.id = unconst(id);
-	r = call(c, "Delete", &q.base, QUICK_MS, &a, e);
+	r = call(c, "Delete", &q.base, CLIENT_QUICK_MS, &a, e);
 	if (r < 0)
 		return r;
 	resp = task__delete_response__unpack(NULL, a.len, a.payload);
@@ -204,7 +208,7 @@ int client_get_state(struct client *c, const char *id, struct client_state *ret,
 
 	task__state_request__init(&q);
 	q.id = unconst(id);
-	r = call(c, "State", &q.base, QUICK_MS, &a, e);
+	r = call(c, "State", &q.base, CLIENT_QUICK_MS, &a, e);
 	if (r < 0)
 		return r;
 	resp = task__state_response__unpack(NULL, a.len, a.payload);
@@ -213,6 +217,7 @@ int client_get_state(struct client *c, const char *id, struct client_state *ret,
 		return err_set(e, EPROTO, "State: malformed answer");
 	ret->status = resp->status == TASK__STATUS__RUNNING   ? CLIENT_RUNNING
 		      : resp->status == TASK__STATUS__CREATED ? CLIENT_CREATED
+		      : resp->status == TASK__STATUS__PAUSED  ? CLIENT_PAUSED
 							      : CLIENT_STOPPED;
 	ret->exit_status = resp->exit_status;
 	task__state_response__free_unpacked(resp, NULL);
@@ -245,7 +250,7 @@ int client_shutdown(struct client *c, struct err *e)
 	Task__ShutdownRequest q;
 
 	task__shutdown_request__init(&q);
-	return call_empty(c, "Shutdown", &q.base, QUICK_MS, e);
+	return call_empty(c, "Shutdown", &q.base, CLIENT_QUICK_MS, e);
 }
 
 int client_look(const char *root, const struct store_container *c, struct client_state *ret,

@@ -5,6 +5,7 @@
 #define RUNTIME_CLIENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -12,8 +13,8 @@ struct err;
 struct client;
 struct store_container;
 
-enum client_status { CLIENT_CREATED, CLIENT_RUNNING, CLIENT_STOPPED };
-extern const char *const client_status_name[]; // "created", "running", "stopped"
+enum client_status { CLIENT_CREATED, CLIENT_RUNNING, CLIENT_STOPPED, CLIENT_PAUSED };
+extern const char *const client_status_name[]; // "created", "running", "stopped", "paused"
 
 struct client_state {
 	enum client_status status;
@@ -35,6 +36,34 @@ int client_start(struct client *c, const char *id, struct err *e);
 int client_kill(struct client *c, const char *id, uint32_t signo, bool all, struct err *e);
 int client_delete(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);
 int client_get_state(struct client *c, const char *id, struct client_state *ret, struct err *e);
+
+// client_control.c: a running container as a whole. client_reach finds its supervisor; a container without one is stopped,
+// and that is an error in the words of `stopped`.
+int client_reach(const char *root, const char *id, const char *stopped, struct client **ret_client,
+		 struct err *e);
+int client_pause(struct client *c, const char *id, struct err *e);
+int client_resume(struct client *c, const char *id, struct err *e);
+// json is linux.resources.
+int client_update(struct client *c, const char *id, const char *json, size_t len, struct err *e);
+// *ret: metrics__metrics__free_unpacked.
+struct Metrics__Metrics;
+int client_stats(struct client *c, const char *id, struct Metrics__Metrics **ret, struct err *e);
+// Host pids of what stands for its processes; *ret_pids is the caller's.
+int client_pids(struct client *c, const char *id, uint32_t **ret_pids, size_t *ret_n,
+		struct err *e);
+// The guest's: fn is called for each.
+struct client_process {
+	uint32_t uid, pid, parent;
+	uint64_t cpu_usec;
+	const char *command, *exec_id;
+};
+int client_processes(struct client *c, const char *id,
+		     void (*fn)(const struct client_process *p, void *arg), void *arg,
+		     struct err *e);
+// Waits, at most wait_ms, for more than seen kills for want of memory, or for the end.
+int client_event(struct client *c, const char *id, uint32_t seen, uint32_t wait_ms,
+		 uint32_t *ret_oom, bool *ret_stopped, struct err *e);
+
 // Blocks until the container has stopped, without a deadline: the supervisor answers for a dead guest, and its own death
 // ends the connection (-EPIPE).
 int client_wait(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);

@@ -66,6 +66,7 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 	struct container_owner o __attribute__((cleanup(own_container_done_))) = { 0 };
 	int supervisor AUTO_CLOSE = -1, proxy AUTO_CLOSE = -1;
 	struct client_state now;
+	bool live;
 	int r = store_container_read(root, id, &o.c, e);
 
 	if (r < 0) // a create that died, or a file that is damaged
@@ -73,13 +74,14 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 	r = client_look(root, &o.c, &now, e);
 	if (r < 0 && !force)
 		return r;
-	if (r == 0 && now.status == CLIENT_RUNNING && !force)
-		return err_set(e, EBUSY, "cannot delete container %s that is not stopped: running",
-			       id);
+	live = now.status == CLIENT_RUNNING || now.status == CLIENT_PAUSED;
+	if (r == 0 && live && !force)
+		return err_set(e, EBUSY, "cannot delete container %s that is not stopped: %s", id,
+			       client_status_name[now.status]);
 	supervisor = store_process_open(&o.c.supervisor);
 	proxy = o.c.proxy.pid == getpid() ? -1 : store_process_open(&o.c.proxy);
 	if (supervisor >= 0) {
-		r = ask_supervisor(root, &o.c, r < 0 || now.status == CLIENT_RUNNING, e);
+		r = ask_supervisor(root, &o.c, r < 0 || live, e);
 		if (r < 0)
 			return r;
 		see_off(supervisor, SUPERVISOR_END_MS);

@@ -14,8 +14,9 @@
 #include "runtime/cli.h"
 
 static const struct cli_command *const commands[] = {
-	&cmd_check, &cmd_create, &cmd_delete, &cmd_features, &cmd_kill,       &cmd_list,
-	&cmd_run,   &cmd_spec,   &cmd_start,  &cmd_state,    &cmd_supervisor,
+	&cmd_check, &cmd_create, &cmd_delete,     &cmd_events, &cmd_features, &cmd_kill,
+	&cmd_list,  &cmd_pause,  &cmd_ps,         &cmd_resume, &cmd_run,      &cmd_spec,
+	&cmd_start, &cmd_state,  &cmd_supervisor, &cmd_update,
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

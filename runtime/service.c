@@ -76,6 +76,8 @@ static void state(struct service *s, struct ttrpc_call *call, const Task__StateR
 	resp.terminal = p->terminal;
 	resp.pid = p->exec_id && p->state == PROCESS_CREATED ? 0 : (uint32_t)p->proxy.pid;
 	resp.status = status[p->state];
+	if (p->task->paused && p->state != PROCESS_STOPPED)
+		resp.status = TASK__STATUS__PAUSED;
 	if (p->state == PROCESS_STOPPED) {
 		service_timestamp(&at, &p->exited_at);
 		resp.exit_status = p->exit_status;
@@ -119,24 +121,6 @@ static void wait_for(struct service *s, struct ttrpc_call *call, const Task__Wai
 	p->waiters = w;
 }
 
-static void pids(struct service *s, struct ttrpc_call *call, const Task__PidsRequest *q)
-{
-	struct task *t = service_find(s, q->id);
-	Task__ProcessInfo info, *list[] = { &info };
-	Task__PidsResponse resp;
-
-	if (!t) {
-		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container does not exist");
-		return;
-	}
-	task__process_info__init(&info);
-	task__pids_response__init(&resp);
-	info.pid = (uint32_t)t->init.proxy.pid;
-	resp.processes = list;
-	resp.n_processes = t->init.state == PROCESS_STOPPED || t->init.proxy.pid == 0 ? 0 : 1;
-	service_reply(call, &resp.base);
-}
-
 static void connect_info(struct service *s, struct ttrpc_call *call, const Task__ConnectRequest *q)
 {
 	struct task *t = service_find(s, q->id);
@@ -171,11 +155,17 @@ HANDLER(exec, ExecRequest, service_exec)
 HANDLER(resize_pty, ResizePtyRequest, service_resize)
 HANDLER(close_io, CloseIoRequest, service_close_io)
 HANDLER(delete, DeleteRequest, service_delete)
-HANDLER(pids, PidsRequest, pids)
+HANDLER(pids, PidsRequest, service_pids)
+HANDLER(pause, PauseRequest, service_pause)
+HANDLER(resume, ResumeRequest, service_resume)
+HANDLER(update, UpdateRequest, service_update)
+HANDLER(stats, StatsRequest, service_stats)
 HANDLER(kill, KillRequest, service_kill)
 HANDLER(wait, WaitRequest, wait_for)
 HANDLER(connect, ConnectRequest, connect_info)
 HANDLER(shutdown, ShutdownRequest, service_shutdown)
+HANDLER(processes, ProcessesRequest, service_processes)
+HANDLER(event, EventRequest, service_event)
 
 static const struct {
 	const char *method;
@@ -189,10 +179,16 @@ static const struct {
 	{ "CloseIO", handle_close_io },
 	{ "Delete", handle_delete },
 	{ "Pids", handle_pids },
+	{ "Pause", handle_pause },
+	{ "Resume", handle_resume },
+	{ "Update", handle_update },
+	{ "Stats", handle_stats },
 	{ "Kill", handle_kill },
 	{ "Wait", handle_wait },
 	{ "Connect", handle_connect },
 	{ "Shutdown", handle_shutdown },
+	{ "Processes", handle_processes },
+	{ "Event", handle_event },
 };
 
 static void on_request(void *arg, struct ttrpc_call *call, const char *name, const char *method,
@@ -236,6 +232,8 @@ void service_process_stopped(struct service *s, struct process *p, uint32_t exit
 		answer_wait(p, w->call);
 		free(w);
 	}
+	if (!p->exec_id)
+		service_tell_events(p->task);
 	if (p->exec_id && p->proxy_fd < 0 && !p->start_call)
 		service_exec_remove(p); // nobody is left who would delete it
 }
@@ -248,11 +246,13 @@ void service_task_remove(struct service *s, struct task *t)
 		at = &(*at)->next;
 	*at = t->next;
 	s->n_tasks--;
+	service_drop_events(t);
 	task_free(t, pod_share_dir(s->pod));
 }
 
 void service_pod_ready(struct service *s)
 {
+	service_await_events(s);
 	for (struct task *t = s->tasks; t; t = t->next) {
 		if (t->create_call)
 			service_send_create(s, t);

@@ -269,6 +269,9 @@ void service_start(struct service *s, struct ttrpc_call *call, const Task__Start
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
 				"cannot start an already running %s",
 				p->exec_id ? "process" : "container");
+	} else if (p->task->paused && !p->exec_id) {
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
+				"cannot start a container in the paused state");
 	} else if (p->exec_id) {
 		service_exec_start(p, call);
 	} else {
@@ -403,8 +406,8 @@ void service_delete(struct service *s, struct ttrpc_call *call, const Task__Dele
 	}
 	if (p->state == PROCESS_RUNNING || p->start_call) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				"cannot delete container %s that is not stopped: running",
-				p->task->id);
+				"cannot delete container %s that is not stopped: %s", p->task->id,
+				p->task->paused ? "paused" : "running");
 		return;
 	}
 	if (p->state == PROCESS_CREATED)

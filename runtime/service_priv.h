@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of the service: service.c (dispatch and the calls that only look), service_act.c (those that change a
-// container), service_exec.c (those that add a process and move its terminal).
+// container), service_exec.c (those that add a process and move its terminal), service_control.c (pause, update, stats).
 #ifndef RUNTIME_SERVICE_PRIV_H
 #define RUNTIME_SERVICE_PRIV_H
 
@@ -50,6 +50,10 @@ void service_signal(struct process *p, uint32_t signo, bool all, ttrpc_reply_fn 
 
 // The process has ended, for whatever reason; at most once.
 void service_process_stopped(struct service *s, struct process *p, uint32_t exit_status);
+// Answers the Event calls that have something to hear of t; drop: all of them.
+void service_tell_events(struct task *t);
+void service_drop_events(struct task *t);
+void service_await_events(struct service *s); // listens to the agent's, as long as there is one
 void service_task_remove(struct service *s, struct task *t);
 void service_send_create(struct service *s, struct task *t);
 void service_exec_start(struct process *p, struct ttrpc_call *call);
@@ -62,6 +66,13 @@ void service_resize(struct service *s, struct ttrpc_call *call, const Task__Resi
 void service_close_io(struct service *s, struct ttrpc_call *call, const Task__CloseIoRequest *q);
 void service_kill(struct service *s, struct ttrpc_call *call, const Task__KillRequest *q);
 void service_delete(struct service *s, struct ttrpc_call *call, const Task__DeleteRequest *q);
+void service_pause(struct service *s, struct ttrpc_call *call, const Task__PauseRequest *q);
+void service_resume(struct service *s, struct ttrpc_call *call, const Task__ResumeRequest *q);
+void service_update(struct service *s, struct ttrpc_call *call, const Task__UpdateRequest *q);
+void service_stats(struct service *s, struct ttrpc_call *call, const Task__StatsRequest *q);
+void service_pids(struct service *s, struct ttrpc_call *call, const Task__PidsRequest *q);
+void service_processes(struct service *s, struct ttrpc_call *call, const Task__ProcessesRequest *q);
+void service_event(struct service *s, struct ttrpc_call *call, const Task__EventRequest *q);
 void service_shutdown(struct service *s, struct ttrpc_call *call, const Task__ShutdownRequest *q);
 
 #endif

@@ -5,10 +5,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "runtime/process.h"
 
 struct err;
+struct event_waiter;
 struct loop_source;
 struct service;
 struct ttrpc_call;
@@ -23,6 +25,9 @@ struct task {
 	struct process init;            // its state is the container's
 	struct process *execs;
 	struct loop_source *linger_timer;
+	bool paused;
+	uint32_t oom; // kills for want of memory so far
+	struct event_waiter *event_waiters;
 	bool shared; // its files are in the share
 };
 
