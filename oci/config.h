@@ -274,6 +274,27 @@ int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw,
 // "0-3,7" as bits, the lowest first; -EINVAL for anything else, and for a number that bits has no room for.
 int oci_list_bits(const char *list, uint64_t *bits, size_t n_words);
 
+// A process object with some members changed, for one more process like a container's own.
+struct oci_words {
+	const char *const *v; // borrowed
+	size_t n;
+};
+struct oci_process_change {
+	struct oci_words args;       // none: as it is
+	struct oci_words env;        // "NAME=VALUE": added, or in place of what has that NAME
+	struct oci_words caps;       // added to bounding, effective and permitted
+	const char *cwd;             // NULL: as it is
+	struct oci_opt_u32 uid, gid; // of the user
+	const uint32_t *gids;        // added to the additional ones
+	size_t n_gids;
+	bool no_new_privileges; // true, or as it is
+	bool set_terminal, terminal;
+	uint16_t height, width; // of the terminal; 0: as it is
+};
+// c is a parsed config, or a parsed process object alone. What is made is not validated again.
+int oci_process_rewrite(const struct oci_config *c, const struct oci_process_change *ch,
+			char **ret_json, size_t *ret_len, struct err *e);
+
 const char *oci_map_get(const struct oci_map *m, const char *key); // NULL when absent
 
 #endif

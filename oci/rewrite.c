@@ -6,8 +6,6 @@
 #include "base/json.h"
 #include "oci/tree.h"
 
-static void emit(struct json_out *o, yajl_val v);
-
 // An object in which one member is a string of ours, whether it was there or not.
 static void emit_with(struct json_out *o, yajl_val obj, const char *key, const char *value)
 {
@@ -17,7 +15,7 @@ static void emit_with(struct json_out *o, yajl_val obj, const char *key, const c
 	for (size_t i = 0; i < obj->u.object.len; i++) {
 		if (strcmp(obj->u.object.keys[i], key) != 0) {
 			json_out_key(o, obj->u.object.keys[i]);
-			emit(o, obj->u.object.values[i]);
+			oci_emit(o, obj->u.object.values[i]);
 		} else if (!done) {
 			json_out_kstr(o, key, value);
 			done = true;
@@ -29,7 +27,7 @@ static void emit_with(struct json_out *o, yajl_val obj, const char *key, const c
 }
 
 // Recursion is bounded by OCI_DEPTH_MAX, which the parse enforced.
-static void emit(struct json_out *o, yajl_val v)
+void oci_emit(struct json_out *o, yajl_val v)
 {
 	switch (v->type) {
 	case yajl_t_string:
@@ -42,14 +40,14 @@ static void emit(struct json_out *o, yajl_val v)
 		json_out_open(o, '{');
 		for (size_t i = 0; i < v->u.object.len; i++) {
 			json_out_key(o, v->u.object.keys[i]);
-			emit(o, v->u.object.values[i]);
+			oci_emit(o, v->u.object.values[i]);
 		}
 		json_out_close(o, '}');
 		break;
 	case yajl_t_array:
 		json_out_open(o, '[');
 		for (size_t i = 0; i < v->u.array.len; i++)
-			emit(o, v->u.array.values[i]);
+			oci_emit(o, v->u.array.values[i]);
 		json_out_close(o, ']');
 		break;
 	case yajl_t_true:
@@ -93,7 +91,7 @@ static void emit_mounts(struct json_out *o, const struct oci_config *c, yajl_val
 		else if (rw && rw[i].source)
 			emit_with(o, m, "source", rw[i].source);
 		else
-			emit(o, m);
+			oci_emit(o, m);
 	}
 	json_out_close(o, ']');
 }
@@ -121,7 +119,7 @@ int oci_config_rewrite(const struct oci_config *c, const struct oci_rewrite *rw,
 		else if (v == root.v && rw->root_path)
 			emit_with(&o, v, "path", rw->root_path);
 		else
-			emit(&o, v);
+			oci_emit(&o, v);
 	}
 	json_out_close(&o, '}');
 	r = json_out_take(&o, ret_json, ret_len, e);

@@ -71,4 +71,7 @@ int oci_parse_mount(struct oci_tree *t, const struct json_at *at, void *elem, st
 int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks,
 		    struct err *e);
 
+// rewrite.c: the value as JSON again.
+void oci_emit(struct json_out *o, yajl_val v);
+
 #endif

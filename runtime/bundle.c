@@ -77,9 +77,6 @@ int bundle_check(const struct oci_config *c, struct err *e)
 
 	if (!c->has_process)
 		return err_set(e, EINVAL, "process: required, but absent");
-	if (c->process.terminal)
-		return err_set(e, ENOTSUP,
-			       "process.terminal: terminals are not supported; set it to false");
 	if (!c->root.present)
 		return err_set(e, ENOTSUP,
 			       "root: required, but absent (vm.image is not supported)");

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -38,6 +39,44 @@ static int set_flag(const struct cli_option *o, void *dest, const char *value, s
 	if (o->kind == CLI_FLAG)
 		memcpy((char *)dest + o->offset, &on, sizeof(on));
 	return 0;
+}
+
+static int add_word(struct cli_list *list, const char *value, struct err *e)
+{
+	const char **v = reallocarray(list->v, list->n + 1, sizeof(*v));
+
+	if (!v)
+		return err_errno(e, ENOMEM, "options");
+	list->v = v;
+	list->v[list->n++] = value;
+	return 0;
+}
+
+void cli_free_lists(const struct cli_option *table, void *dest)
+{
+	for (const struct cli_option *o = table; o && o->name; o++) {
+		struct cli_list list;
+
+		if (o->kind != CLI_LIST)
+			continue;
+		memcpy(&list, (char *)dest + o->offset, sizeof(list));
+		free(list.v);
+	}
+}
+
+static int set_value(const struct cli_option *o, void *dest, const char *value, struct err *e)
+{
+	struct cli_list list;
+	int r = 0;
+
+	if (o->kind == CLI_STRING) {
+		memcpy((char *)dest + o->offset, &value, sizeof(value));
+	} else if (o->kind == CLI_LIST) {
+		memcpy(&list, (char *)dest + o->offset, sizeof(list));
+		r = add_word(&list, value, e);
+		memcpy((char *)dest + o->offset, &list, sizeof(list));
+	}
+	return r;
 }
 
 int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used,
@@ -77,8 +116,9 @@ int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv,
 				return err_set(e, EINVAL, "flag needs an argument: -%s", name);
 			value = argv[i++];
 		}
-		if (o->kind == CLI_STRING)
-			memcpy((char *)dest + o->offset, &value, sizeof(value));
+		r = set_value(o, dest, value, e);
+		if (r < 0)
+			return r;
 	}
 	*ret_used = i;
 	return 0;

@@ -9,12 +9,17 @@
 struct err;
 
 // One row per option. Long names take one or two dashes, the value after '=' or as the next word, as Go's flags do.
-enum cli_kind { CLI_FLAG, CLI_STRING, CLI_IGNORED_FLAG, CLI_IGNORED_STRING };
+enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_IGNORED_FLAG, CLI_IGNORED_STRING };
+// What a CLI_LIST collects: the values of all its uses, in order.
+struct cli_list {
+	const char **v; // cli_free_lists
+	size_t n;
+};
 struct cli_option {
 	const char *name;
 	char letter; // 0: none
 	enum cli_kind kind;
-	size_t offset;          // of a bool or const char * in the struct that is filled
+	size_t offset; // of a bool, const char * or struct cli_list in the struct that is filled
 	const char *value_name; // for help
 	const char *help;
 };
@@ -27,6 +32,7 @@ struct cli_option {
 // "--help" set *ret_help. Stops at the first word that is no option, and after "--".
 int cli_parse(const struct cli_option *table, void *dest, int argc, char **argv, int *ret_used,
 	      bool *ret_help, struct err *e);
+void cli_free_lists(const struct cli_option *table, void *dest);
 void cli_print_options(const struct cli_option *table);
 
 struct cli_globals {
@@ -45,9 +51,9 @@ struct cli_command {
 	int (*run)(const struct cli_globals *g, const void *opts, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_events, cmd_features,
-	cmd_kill, cmd_list, cmd_pause, cmd_ps, cmd_resume, cmd_run, cmd_spec, cmd_start, cmd_state,
-	cmd_supervisor, cmd_update;
+extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_events, cmd_exec,
+	cmd_features, cmd_kill, cmd_list, cmd_pause, cmd_ps, cmd_resume, cmd_run, cmd_spec,
+	cmd_start, cmd_state, cmd_supervisor, cmd_update;
 
 // Logs e as the command's error and returns 1.
 int cli_fail(const struct err *e);

@@ -13,6 +13,7 @@
 #include "proto/task.pb-c.h"
 #include "proto/ttrpc.h"
 #include "runtime/client_priv.h"
+#include "runtime/proxy.h"
 #include "runtime/store.h"
 #include "runtime/usock.h"
 
@@ -130,23 +131,32 @@ static int call_empty(struct client *c, const char *method, const ProtobufCMessa
 	return r;
 }
 
+static int name_proxy(Task__BulkheadCreateOptions *o, pid_t pid, struct err *e)
+{
+	struct store_process proxy;
+	int r = store_process_read(pid, &proxy);
+
+	if (r < 0)
+		return err_errno(e, -r, "proxy process %ld", (long)pid);
+	task__bulkhead_create_options__init(o);
+	o->proxy_pid = (uint32_t)proxy.pid;
+	o->proxy_start_time = proxy.start_time;
+	o->stdin_stream = proxy_stream(pid, 0);
+	o->stdout_stream = proxy_stream(pid, 1);
+	o->stderr_stream = proxy_stream(pid, 2);
+	return 0;
+}
+
 int client_create(struct client *c, const struct client_create *req, struct err *e)
 {
 	Task__BulkheadCreateOptions opts;
-	struct store_process proxy;
 	Task__CreateRequest q;
 	Task__Any any;
 	uint8_t packed[64]; // five numbers
-	int r = store_process_read(req->proxy, &proxy);
+	int r = name_proxy(&opts, req->proxy, e);
 
 	if (r < 0)
-		return err_errno(e, -r, "proxy process %ld", (long)req->proxy);
-	task__bulkhead_create_options__init(&opts);
-	opts.proxy_pid = (uint32_t)proxy.pid;
-	opts.proxy_start_time = proxy.start_time;
-	opts.stdin_stream = req->stdin_stream;
-	opts.stdout_stream = req->stdout_stream;
-	opts.stderr_stream = req->stderr_stream;
+		return r;
 	task__any__init(&any);
 	any.type_url = unconst("bulkhead.v1.CreateOptions");
 	any.value.data = packed;
@@ -158,13 +168,51 @@ int client_create(struct client *c, const struct client_create *req, struct err 
 	return call_empty(c, "Create", &q.base, CLIENT_GUEST_MS, e);
 }
 
-int client_start(struct client *c, const char *id, struct err *e)
+int client_exec(struct client *c, const struct client_exec *req, struct err *e)
+{
+	Task__BulkheadCreateOptions proxy;
+	Task__BulkheadExecOptions opts;
+	Task__ExecRequest q;
+	Task__Any any;
+	uint8_t *packed AUTO_FREE = NULL;
+	int r = name_proxy(&proxy, req->proxy, e);
+
+	if (r < 0)
+		return r;
+	task__bulkhead_exec_options__init(&opts);
+	opts.proxy = &proxy;
+	opts.process.data = (uint8_t *)unconst(req->process);
+	opts.process.len = req->process_len;
+	opts.cgroup = unconst(req->cgroup);
+	opts.ignore_paused = req->ignore_paused;
+	packed = malloc(task__bulkhead_exec_options__get_packed_size(&opts));
+	if (!packed)
+		return err_errno(e, ENOMEM, "Exec");
+	task__any__init(&any);
+	any.type_url = unconst("bulkhead.v1.ExecOptions");
+	any.value.data = packed;
+	any.value.len = task__bulkhead_exec_options__pack(&opts, packed);
+	task__exec_request__init(&q);
+	q.id = unconst(req->id);
+	q.exec_id = unconst(req->exec_id);
+	q.terminal = req->terminal;
+	q.spec = &any;
+	return call_empty(c, "Exec", &q.base, CLIENT_QUICK_MS, e);
+}
+
+int client_exec_start(struct client *c, const char *id, const char *exec_id, struct err *e)
 {
 	Task__StartRequest q;
 
 	task__start_request__init(&q);
 	q.id = unconst(id);
+	q.exec_id = unconst(exec_id);
 	return call_empty(c, "Start", &q.base, CLIENT_GUEST_MS, e);
+}
+
+int client_start(struct client *c, const char *id, struct err *e)
+{
+	return client_exec_start(c, id, "", e);
 }
 
 int client_kill(struct client *c, const char *id, uint32_t signo, bool all, struct err *e)

@@ -25,14 +25,24 @@ struct client_state {
 int client_open(const char *root, const char *pod, struct client **ret_client, struct err *e);
 void client_close(struct client *c);
 
-// proxy is the host process that stands for the container's; streams are the ids of agent streams.
+// proxy is the host process that stands for the container's.
 struct client_create {
 	const char *id, *bundle;
 	pid_t proxy;
-	uint32_t stdin_stream, stdout_stream, stderr_stream;
 };
 int client_create(struct client *c, const struct client_create *req, struct err *e);
 int client_start(struct client *c, const char *id, struct err *e);
+// One more process, known from here on; it runs after client_exec_start.
+struct client_exec {
+	const char *id, *exec_id;
+	pid_t proxy;
+	bool terminal, ignore_paused;
+	const char *process; // JSON
+	size_t process_len;
+	const char *cgroup; // below the container's; "": that one
+};
+int client_exec(struct client *c, const struct client_exec *req, struct err *e);
+int client_exec_start(struct client *c, const char *id, const char *exec_id, struct err *e);
 int client_kill(struct client *c, const char *id, uint32_t signo, bool all, struct err *e);
 int client_delete(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);
 int client_get_state(struct client *c, const char *id, struct client_state *ret, struct err *e);

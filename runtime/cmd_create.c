@@ -12,10 +12,11 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 	const struct launch_options *o = opts;
 	struct create_request req;
 	struct err e;
+	int r = launch_request(g, o, argv[0], &req, &e);
 
 	(void)argc;
-	if (launch_request(g, o, argv[0], &req, &e) < 0 ||
-	    launch_detached(&req, o->pid_file, false, &e) < 0) {
+	req.detach = true; // whatever it says, and it has no such option
+	if (r < 0 || launch_detached(&req, o, false, &e) < 0) {
 		log_error("bulkhead create failed: %s", e.msg);
 		return 1;
 	}

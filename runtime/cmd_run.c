@@ -11,6 +11,7 @@
 #include "runtime/launch.h"
 #include "runtime/proxy.h"
 #include "runtime/timings.h"
+#include "runtime/tty.h"
 
 static const struct cli_option options[] = {
 	LAUNCH_OPTIONS,
@@ -25,9 +26,23 @@ OWN_DEFINE(struct create *, create_end)
 OWN_DEFINE(struct proxy *, proxy_free)
 OWN_DEFINE(struct timings *, timings_free)
 
+static int connect_proxy(const struct create_request *req, const struct tty *tty,
+			 struct proxy **ret, struct err *e)
+{
+	struct proxy_config cfg = { .root = req->root,
+				    .pod = req->id,
+				    .id = req->id,
+				    .terminal = tty->fd >= 0,
+				    .tty_fd = tty->fd };
+	int r = proxy_new(&cfg, ret, e);
+
+	return r < 0 ? r : proxy_connect(*ret, e);
+}
+
 // This process is the container's proxy. *ret_committed says whether there is something to delete.
-static int run_in_process(const struct create_request *req, const char *pid_file, struct timings *t,
-			  uint32_t *ret_code, bool *ret_committed, struct err *e)
+static int run_in_process(const struct create_request *req, const struct launch_options *o,
+			  struct tty *tty, struct timings *t, uint32_t *ret_code,
+			  bool *ret_committed, struct err *e)
 {
 	struct create *c AUTO(create_end) = NULL;
 	struct proxy *p AUTO(proxy_free) = NULL;
@@ -37,25 +52,33 @@ static int run_in_process(const struct create_request *req, const char *pid_file
 		return r;
 	launch_warn(req);
 	timings_mark(t, "supervisor ready");
-	if ((r = create_container(c, getpid(), e)) < 0)
+	if (!create_terminal(c))
+		tty_done(tty);
+	if ((r = create_container(c, getpid(), e)) < 0 || (r = connect_proxy(req, tty, &p, e)) < 0)
 		return r;
-	if ((r = proxy_new(req->root, req->id, req->id, false, &p, e)) < 0 ||
-	    (r = create_commit(c, getpid(), pid_file, e)) < 0)
+	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, getpid(), e)) < 0)
+		return r;
+	r = create_commit(c, getpid(), o->pid_file, e);
+	if (r < 0)
 		return r;
 	*ret_committed = true;
-	r = client_start(create_client(c), req->id, e);
-	if (r < 0)
+	if ((r = tty_make_raw(tty, e)) < 0 || (r = client_start(create_client(c), req->id, e)) < 0)
 		return r;
 	*ret_code = proxy_run(p);
 	return 0;
 }
 
-static int run_foreground(const struct create_request *req, const struct launch_options *o,
+static int run_foreground(struct create_request *req, const struct launch_options *o,
 			  struct timings *t, uint32_t *ret_code, struct err *e)
 {
 	bool committed = false;
 	struct err ignored;
-	int r = run_in_process(req, o->pid_file, t, ret_code, &committed, e);
+	struct tty tty;
+	int r;
+
+	req->has_tty = tty_open(&tty);
+	r = run_in_process(req, o, &tty, t, ret_code, &committed, e);
+	tty_done(&tty);
 
 	// The exit code is the container's; a failing delete is told, but does not change it.
 	if (committed && !(o->keep && r == 0) &&
@@ -88,7 +111,7 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 		return fail(&e);
 	timings_mark(t, "process start");
 	if (o->detach)
-		return launch_detached(&req, o->pid_file, true, &e) < 0 ? fail(&e) : 0;
+		return launch_detached(&req, o, true, &e) < 0 ? fail(&e) : 0;
 	if (run_foreground(&req, o, t, &code, &e) < 0)
 		return fail(&e);
 	timings_print(t);

@@ -25,6 +25,7 @@
 #include "runtime/locate.h"
 #include "runtime/store.h"
 #include "runtime/supervisor.h"
+#include "runtime/tty.h"
 #include "vmm/vmm.h"
 
 enum {
@@ -57,16 +58,14 @@ struct client *create_client(struct create *c)
 	return c->client;
 }
 
+bool create_terminal(const struct create *c)
+{
+	return c->config->process.terminal;
+}
+
 const char *create_pod_dir(const struct create *c)
 {
 	return c->pod_dir;
-}
-
-void create_detach(struct create *c)
-{
-	close_fd(take_fd(&c->lock_fd));
-	close_fd(take_fd(&c->channel_fd));
-	close_fd(take_fd(&c->pidfd));
 }
 
 static int choose_memory(struct create *c, const char *given, struct err *e)
@@ -128,6 +127,21 @@ static int find_data(const char *name, const char *given, const char *env, char 
 	return 0;
 }
 
+// Before anything is started: the rules and words of runc.
+static int check_terminal(const struct create *c, const struct create_request *req, struct err *e)
+{
+	bool terminal = c->config->process.terminal;
+
+	if (terminal && req->detach && !req->console_socket)
+		return err_set(
+			e, EINVAL,
+			"cannot allocate tty if runc will detach without setting console socket");
+	if (req->console_socket && !(req->detach && terminal))
+		return err_set(e, EINVAL,
+			       "cannot use console socket if runc will not detach or allocate tty");
+	return 0;
+}
+
 static int check_request(struct create *c, const struct create_request *req, struct err *e)
 {
 	struct stat st;
@@ -141,7 +155,7 @@ static int check_request(struct create *c, const struct create_request *req, str
 	if (!S_ISDIR(st.st_mode))
 		return err_errno(e, ENOTDIR, "chdir %s", req->bundle);
 	if ((r = bundle_read(c->bundle, &c->config, &c->rootfs, e)) < 0 ||
-	    (r = choose_memory(c, req->memory, e)) < 0 ||
+	    (r = check_terminal(c, req, e)) < 0 || (r = choose_memory(c, req->memory, e)) < 0 ||
 	    (r = choose_vcpus(c, req->vcpus, e)) < 0 ||
 	    (r = find_data("vmlinux", req->kernel, "BULKHEAD_KERNEL", c->kernel, e)) < 0)
 		return r;
@@ -253,9 +267,6 @@ int create_container(struct create *c, pid_t proxy, struct err *e)
 		.id = c->id,
 		.bundle = c->bundle,
 		.proxy = proxy,
-		.stdin_stream = CREATE_STDIN,
-		.stdout_stream = CREATE_STDOUT,
-		.stderr_stream = CREATE_STDERR,
 	};
 
 	return client_create(c->client, &req, e);
@@ -345,7 +356,9 @@ void create_end(struct create *c)
 	if (!c->committed)
 		undo(c);
 	client_close(c->client);
-	create_detach(c);
+	close_fd(c->lock_fd);
+	close_fd(c->channel_fd);
+	close_fd(c->pidfd);
 	if (c->config)
 		oci_config_free(c->config);
 	free(c->bundle);

@@ -15,11 +15,11 @@ struct create_request {
 	const char *root, *id, *bundle; // bundle NULL: the working directory
 	const char *hypervisor, *kernel, *initrd, *memory, *vcpus; // as the options; NULL: default
 	bool debug;
-	int timings_fd; // for the supervisor's marks; -1: none
+	bool detach;                // the caller does not stay: its terminal cannot be used
+	bool has_tty;               // the caller has a terminal to lend
+	const char *console_socket; // NULL: none
+	int timings_fd;             // for the supervisor's marks; -1: none
 };
-
-// Stream ids of the container's first process.
-enum { CREATE_STDIN = 1, CREATE_STDOUT = 2, CREATE_STDERR = 3 };
 
 // Checks everything that can be checked on this side, takes the id, starts the supervisor, and with it the machine.
 int create_begin(const struct create_request *req, struct create **ret_create, struct err *e);
@@ -32,7 +32,6 @@ void create_end(struct create *c);
 
 struct client *create_client(struct create *c); // borrowed
 const char *create_pod_dir(const struct create *c);
-// For a forked child: closes what it must not share (the lock, the channel), frees nothing else.
-void create_detach(struct create *c);
+bool create_terminal(const struct create *c); // process.terminal
 
 #endif

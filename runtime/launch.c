@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -10,7 +11,9 @@
 #include "runtime/client.h"
 #include "runtime/create.h"
 #include "runtime/destroy.h"
+#include "runtime/proxy.h"
 #include "runtime/proxy_fork.h"
+#include "runtime/tty.h"
 #include "vmm/vmm.h"
 
 OWN_DEFINE(struct create *, create_end)
@@ -30,17 +33,23 @@ static int check_hypervisor(const char *name, struct err *e)
 	return strcmp(name, "mshv") == 0 ? vmm_hypervisor_probe(VMM_HV_MSHV, e) : 0;
 }
 
+int launch_check_preserve_fds(const char *n, struct err *e)
+{
+	if (!n || strcmp(n, "0") == 0)
+		return 0;
+	if (!*n || n[strspn(n, "0123456789")])
+		return err_set(e, EINVAL, "--preserve-fds: \"%.40s\" is not a number", n);
+	return err_set(e, ENOTSUP,
+		       "--preserve-fds %.40s: descriptors cannot be passed into a guest", n);
+}
+
 int launch_request(const struct cli_globals *g, const struct launch_options *o, const char *id,
 		   struct create_request *ret, struct err *e)
 {
-	if (o->console_socket)
-		return err_set(e, ENOTSUP, "--console-socket: terminals are not supported");
-	if (o->pidfd_socket)
-		return err_set(e, ENOTSUP, "--pidfd-socket: not supported");
-	if (o->preserve_fds && strcmp(o->preserve_fds, "0") != 0)
-		return err_set(e, ENOTSUP,
-			       "--preserve-fds %s: descriptors cannot be passed into a guest",
-			       o->preserve_fds);
+	int r = launch_check_preserve_fds(o->preserve_fds, e);
+
+	if (r < 0)
+		return r;
 	*ret = (struct create_request){
 		.root = g->root,
 		.id = id,
@@ -51,24 +60,37 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.memory = g->memory,
 		.vcpus = g->vcpus,
 		.debug = g->debug,
+		.detach = o->detach,
+		.console_socket = o->console_socket,
 		.timings_fd = -1,
 	};
 	return check_hypervisor(g->hypervisor, e);
 }
 
-static int create_with_proxy(const struct create_request *req, const char *pid_file,
+static int create_with_proxy(const struct create_request *req, const struct launch_options *o,
 			     struct proxy_child *proxy, struct err *e)
 {
 	struct create *c AUTO(create_end) = NULL;
+	struct proxy_config cfg = {
+		.root = req->root,
+		.pod = req->id,
+		.id = req->id,
+		.release = true,
+		.tty_fd = STDIN_FILENO,
+		.console_socket = req->console_socket,
+	};
 	int r = create_begin(req, &c, e);
 
 	if (r < 0)
 		return r;
 	launch_warn(req);
-	if ((r = proxy_fork(c, req->root, req->id, proxy, e)) < 0 ||
-	    (r = create_container(c, proxy->pid, e)) < 0 || (r = proxy_fork_go(proxy, e)) < 0)
+	cfg.terminal = create_terminal(c);
+	if ((r = proxy_fork(&cfg, proxy, e)) < 0 || (r = create_container(c, proxy->pid, e)) < 0 ||
+	    (r = proxy_fork_go(proxy, e)) < 0)
 		return r;
-	return create_commit(c, proxy->pid, pid_file, e);
+	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, proxy->pid, e)) < 0)
+		return r;
+	return create_commit(c, proxy->pid, o->pid_file, e);
 }
 
 static int start_container(const struct create_request *req, struct err *e)
@@ -85,11 +107,11 @@ static int start_container(const struct create_request *req, struct err *e)
 	return r;
 }
 
-int launch_detached(const struct create_request *req, const char *pid_file, bool start,
+int launch_detached(const struct create_request *req, const struct launch_options *o, bool start,
 		    struct err *e)
 {
 	struct proxy_child proxy = { .sock = -1 };
-	int r = create_with_proxy(req, pid_file, &proxy, e);
+	int r = create_with_proxy(req, o, &proxy, e);
 
 	if (r < 0) {
 		proxy_fork_kill(&proxy);

@@ -24,10 +24,10 @@ struct launch_options {
 		  "FILE",     "write the pid of the process that stands for the container's" }, \
 		{ "console-socket", 0,                                                          \
 		  CLI_STRING,       offsetof(struct launch_options, console_socket),            \
-		  "PATH",           "refused: terminals are not supported" },                   \
+		  "PATH",           "unix socket that is sent the terminal's other end" },      \
 		{ "pidfd-socket", 0,                                                            \
 		  CLI_STRING,     offsetof(struct launch_options, pidfd_socket),                \
-		  "PATH",         "refused: not supported" },                                   \
+		  "PATH",         "unix socket that is sent a pidfd of that process" },         \
 		{ "preserve-fds",                                                               \
 		  0,                                                                            \
 		  CLI_STRING,                                                                   \
@@ -44,8 +44,10 @@ struct launch_options {
 int launch_request(const struct cli_globals *g, const struct launch_options *o, const char *id,
 		   struct create_request *ret, struct err *e);
 // Creates the container with a proxy of its own; with `start` also starts it. On failure nothing is left.
-int launch_detached(const struct create_request *req, const char *pid_file, bool start,
+int launch_detached(const struct create_request *req, const struct launch_options *o, bool start,
 		    struct err *e);
+// --preserve-fds: refused unless it is 0.
+int launch_check_preserve_fds(const char *n, struct err *e);
 
 // Nobody should take the soft partition for isolation by hardware because they forgot to look: says so once.
 void launch_warn(const struct create_request *req);

@@ -14,9 +14,9 @@
 #include "runtime/cli.h"
 
 static const struct cli_command *const commands[] = {
-	&cmd_check, &cmd_create, &cmd_delete,     &cmd_events, &cmd_features, &cmd_kill,
-	&cmd_list,  &cmd_pause,  &cmd_ps,         &cmd_resume, &cmd_run,      &cmd_spec,
-	&cmd_start, &cmd_state,  &cmd_supervisor, &cmd_update,
+	&cmd_check, &cmd_create, &cmd_delete, &cmd_events,     &cmd_exec,   &cmd_features,
+	&cmd_kill,  &cmd_list,   &cmd_pause,  &cmd_ps,         &cmd_resume, &cmd_run,
+	&cmd_spec,  &cmd_start,  &cmd_state,  &cmd_supervisor, &cmd_update,
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -146,18 +146,13 @@ static int check_args(const struct cli_command *c, int n)
 	return -1;
 }
 
-static int run_command(const struct cli_globals *g, const struct cli_command *c, int argc,
-		       char **argv)
+static int run_command_with(const struct cli_globals *g, const struct cli_command *c, void *opts,
+			    int argc, char **argv)
 {
-	void *opts AUTO_FREE = calloc(1, c->options_size + 1);
 	struct err e = { 0 };
 	bool help = false;
 	int used = 0;
 
-	if (!opts) {
-		log_error("out of memory");
-		return 1;
-	}
 	if (cli_parse(c->options, opts, argc, argv, &used, &help, &e) < 0) {
 		(void)fprintf(stderr, "Incorrect Usage: %s\n\n",
 			      e.msg); // the log line below is the error
@@ -171,6 +166,21 @@ static int run_command(const struct cli_globals *g, const struct cli_command *c,
 	if (check_args(c, argc - used) < 0)
 		return 1;
 	return c->run(g, opts, argc - used, argv + used);
+}
+
+static int run_command(const struct cli_globals *g, const struct cli_command *c, int argc,
+		       char **argv)
+{
+	void *opts AUTO_FREE = calloc(1, c->options_size + 1);
+	int status;
+
+	if (!opts) {
+		log_error("out of memory");
+		return 1;
+	}
+	status = run_command_with(g, c, opts, argc, argv);
+	cli_free_lists(c->options, opts);
+	return status;
 }
 
 static char *path_join(const char *dir, const char *name)

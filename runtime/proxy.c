@@ -16,9 +16,9 @@
 #include "base/own.h"
 #include "proto/task.pb-c.h"
 #include "proto/ttrpc.h"
-#include "runtime/create.h"
 #include "runtime/pump.h"
 #include "runtime/store.h"
+#include "runtime/tty.h"
 #include "runtime/usock.h"
 
 enum {
@@ -40,10 +40,11 @@ struct proxy_stream {
 struct proxy {
 	struct loop *loop;
 	struct ttrpc_client *rpc;
-	char *id;
+	char *id, *exec_id; // exec_id "": the first process
+	int tty_fd;
 	struct proxy_stream in, out, err;
 	struct loop_source *drain_timer;
-	bool exited, release;
+	bool exited, release, terminal;
 	uint32_t code;
 };
 
@@ -53,11 +54,10 @@ static const int forwarded[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   
 
 OWN_DEFINE(struct proxy *, proxy_free)
 
-// A connection to one stream of the container. Blocking until the guest has answered.
-static int connect_stream(const char *dir, uint32_t stream, struct err *e)
+// Asks for a stream of the container. What is written behind the line is the stream's once the guest has accepted it, so
+// its answer need not be waited for here.
+static int ask_stream(const char *dir, uint32_t stream, struct err *e)
 {
-	struct timeval limit = { .tv_sec = STREAM_CONNECT_S };
-	struct usock_line line = { .len = 0 };
 	int fd AUTO_CLOSE = usock_guest_connect(dir, STREAM_PORT, e), r;
 	uint8_t hello[8] = { 'B', 'H', 'S', '1' };
 
@@ -65,17 +65,24 @@ static int connect_stream(const char *dir, uint32_t stream, struct err *e)
 		return fd;
 	for (int i = 0; i < 4; i++)
 		hello[4 + i] = (uint8_t)(stream >> (8 * i));
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
-		return err_errno(e, errno, "stream %u", stream);
-	r = usock_guest_answer(fd, &line);
-	if (r == 0)
-		r = io_write_full(fd, hello, sizeof(hello));
-	if (r < 0)
-		return err_errno(e, r == -EAGAIN ? ETIMEDOUT : -r,
-				 "standard stream %u of the container", stream);
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		return err_errno(e, errno, "stream %u", stream);
-	return take_fd(&fd);
+	r = io_write_full(fd, hello, sizeof(hello));
+	return r < 0 ? err_errno(e, -r, "standard stream of the container") : take_fd(&fd);
+}
+
+// Blocking until the guest has answered.
+static int await_stream(int fd, struct err *e)
+{
+	struct timeval limit = { .tv_sec = STREAM_CONNECT_S };
+	struct usock_line line = { .len = 0 };
+	int r = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0
+			? -errno
+			: usock_guest_answer(fd, &line);
+
+	if (r == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		r = -errno;
+	return r < 0 ? err_errno(e, r == -EAGAIN ? ETIMEDOUT : -r,
+				 "standard stream of the container")
+		     : 0;
 }
 
 static void maybe_end(struct proxy *p)
@@ -140,70 +147,110 @@ static void on_wait_reply(void *arg, int code, const char *message, const uint8_
 	maybe_end(p);
 }
 
-static void on_kill_reply(void *arg, int code, const char *message, const uint8_t *payload,
-			  size_t len)
+static void on_reply(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	(void)arg; // a signal that could not be delivered has no one to be told
+	(void)arg; // what could not be delivered has no one to be told
 	(void)code;
 	(void)message;
 	(void)payload;
 	(void)len;
 }
 
+// Calls the supervisor about our process. timeout_ms as in ttrpc.
+static int call(struct proxy *p, const char *method, const ProtobufCMessage *q, int timeout_ms,
+		ttrpc_reply_fn *fn, struct err *e)
+{
+	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(q) + 1);
+
+	if (!buf)
+		return err_errno(e, ENOMEM, "%s", method);
+	return ttrpc_client_call(p->rpc, TASK_SERVICE, method, buf, protobuf_c_message_pack(q, buf),
+				 timeout_ms, fn, p, e);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct proxy *p = arg;
 	Task__KillRequest q;
-	uint8_t *buf AUTO_FREE = NULL;
 
 	task__kill_request__init(&q);
 	q.id = p->id;
+	q.exec_id = p->exec_id;
 	q.signal = (uint32_t)signo;
-	buf = malloc(task__kill_request__get_packed_size(&q) + 1);
-	if (buf) // else there is no memory to pass it on with
-		(void)ttrpc_client_call(p->rpc, TASK_SERVICE, "Kill", buf,
-					task__kill_request__pack(&q, buf), CALL_MS, on_kill_reply,
-					p, NULL); // a supervisor that is gone ends us anyway
+	(void)call(p, "Kill", &q.base, CALL_MS, on_reply,
+		   NULL); // a supervisor that is gone ends us anyway
+}
+
+static void on_resize(void *arg, int signo)
+{
+	struct proxy *p = arg;
+	Task__ResizePtyRequest q;
+	uint16_t width, height;
+
+	(void)signo;
+	if (!tty_size(p->tty_fd, &width, &height))
+		return;
+	task__resize_pty_request__init(&q);
+	q.id = p->id;
+	q.exec_id = p->exec_id;
+	q.width = width;
+	q.height = height;
+	(void)call(p, "ResizePty", &q.base, CALL_MS, on_reply, NULL); // as above
 }
 
 static int begin_wait(struct proxy *p, struct err *e)
 {
 	Task__WaitRequest q;
-	uint8_t *buf AUTO_FREE = NULL;
 
 	task__wait_request__init(&q);
 	q.id = p->id;
-	buf = malloc(task__wait_request__get_packed_size(&q) + 1);
-	if (!buf)
-		return err_errno(e, ENOMEM, "Wait");
-	return ttrpc_client_call(p->rpc, TASK_SERVICE, "Wait", buf,
-				 task__wait_request__pack(&q, buf), -1, on_wait_reply, p, e);
+	q.exec_id = p->exec_id;
+	return call(p, "Wait", &q.base, -1, on_wait_reply, e);
 }
 
-static int begin_pumps(struct proxy *p, const char *dir, struct err *e)
+static int ask_streams(struct proxy *p, const char *dir, struct err *e)
 {
-	int r;
+	struct proxy_stream *s[] = { &p->in, &p->out, &p->err };
 
-	p->in.fd = connect_stream(dir, CREATE_STDIN, e);
-	if (p->in.fd < 0)
-		return p->in.fd;
-	p->out.fd = connect_stream(dir, CREATE_STDOUT, e);
-	if (p->out.fd < 0)
-		return p->out.fd;
-	p->err.fd = connect_stream(dir, CREATE_STDERR, e);
-	if (p->err.fd < 0)
-		return p->err.fd;
-	if ((r = pump_init(&p->in.pump, p->loop, "stdin", STDIN_FILENO, p->in.fd, on_in_end, &p->in,
+	for (unsigned i = 0; i < (p->terminal ? 2 : 3); i++) {
+		s[i]->fd = ask_stream(dir, proxy_stream(getpid(), i), e);
+		if (s[i]->fd < 0)
+			return s[i]->fd;
+	}
+	p->err.ended = p->terminal;
+	return 0;
+}
+
+int proxy_connect(struct proxy *p, struct err *e)
+{
+	int r = await_stream(p->in.fd, e);
+
+	r = r < 0 ? r : await_stream(p->out.fd, e);
+	r = r < 0 || p->terminal ? r : await_stream(p->err.fd, e);
+	if (r < 0 ||
+	    (r = pump_init(&p->in.pump, p->loop, "stdin", STDIN_FILENO, p->in.fd, on_in_end, &p->in,
 			   e)) < 0 ||
 	    (r = pump_init(&p->out.pump, p->loop, "stdout", p->out.fd, STDOUT_FILENO, on_out_end,
 			   &p->out, e)) < 0)
 		return r;
+	if (p->terminal)
+		return 0;
 	return pump_init(&p->err.pump, p->loop, "stderr", p->err.fd, STDERR_FILENO, on_out_end,
 			 &p->err, e);
 }
 
-int proxy_new(const char *root, const char *pod, const char *id, bool release,
-	      struct proxy **ret_proxy, struct err *e)
+static int take_signals(struct proxy *p, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		r = loop_add_signal(p->loop, "signal", forwarded[i], on_signal, p, NULL, e);
+	if (r == 0 && p->terminal)
+		r = loop_add_signal(p->loop, "resize", SIGWINCH, on_resize, p, NULL, e);
+	return r;
+}
+
+int proxy_new(const struct proxy_config *cfg, struct proxy **ret_proxy, struct err *e)
 {
 	struct proxy *p AUTO(proxy_free) = calloc(1, sizeof(*p));
 	char dir[STORE_PATH_BYTES];
@@ -213,23 +260,24 @@ int proxy_new(const char *root, const char *pod, const char *id, bool release,
 		return err_errno(e, ENOMEM, "proxy");
 	p->in = (struct proxy_stream){ .proxy = p, .fd = -1 };
 	p->out = p->err = p->in;
-	p->release = release;
-	p->id = strdup(id);
-	if (!p->id)
+	p->release = cfg->release;
+	p->terminal = cfg->terminal;
+	p->tty_fd = cfg->tty_fd;
+	p->id = strdup(cfg->id);
+	p->exec_id = strdup(cfg->exec_id ? cfg->exec_id : "");
+	if (!p->id || !p->exec_id)
 		return err_errno(e, ENOMEM, "proxy");
-	if ((r = store_pod_path(root, pod, NULL, dir, e)) < 0 || (r = loop_new(&p->loop, e)) < 0)
+	if ((r = store_pod_path(cfg->root, cfg->pod, NULL, dir, e)) < 0 ||
+	    (r = loop_new(&p->loop, e)) < 0 || (r = take_signals(p, e)) < 0)
 		return r;
-	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
-		r = loop_add_signal(p->loop, "signal", forwarded[i], on_signal, p, NULL, e);
-		if (r < 0)
-			return r;
-	}
 	fd = usock_connect(dir, "supervisor.sock", e);
 	if (fd < 0)
 		return fd;
 	if ((r = ttrpc_client_new(p->loop, fd, NULL, NULL, &p->rpc, e)) < 0 ||
-	    (r = begin_wait(p, e)) < 0 || (r = begin_pumps(p, dir, e)) < 0)
+	    (r = begin_wait(p, e)) < 0 || (r = ask_streams(p, dir, e)) < 0)
 		return r;
+	if (p->terminal)
+		on_resize(p, SIGWINCH); // the size it has now
 	*ret_proxy = take_ptr(&p);
 	return 0;
 }
@@ -257,5 +305,6 @@ void proxy_free(struct proxy *p)
 	close_fd(p->out.fd);
 	close_fd(p->err.fd);
 	free(p->id);
+	free(p->exec_id);
 	free(p);
 }

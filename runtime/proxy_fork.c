@@ -16,23 +16,22 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "runtime/create.h"
 #include "runtime/proxy.h"
+#include "runtime/tty.h"
 
 enum { PROXY_CONNECT_MS = 60000 };
 
-static _Noreturn void child(struct create *c, int sock, const char *root, const char *id)
+static _Noreturn void child(const struct proxy_config *cfg, int sock)
 {
 	struct proxy *p = NULL;
 	char word, text[ERR_MSG_BYTES + 1];
 	struct err e = { 0 };
 	uint32_t code;
-	int n;
+	int n, r;
 
-	create_detach(c);
 	log_init(NULL, -1, LOG_TEXT, LOG_ERROR); // stderr is the container's from here on
 	log_plain_stderr(false);
-	// The log, the client's socket, what the caller leaked to us: none of it may be held open.
+	// The log, locks, the client's socket, what the caller leaked to us: none of it may be held open.
 	if (dup2(sock, 3) < 0 || syscall(SYS_close_range, 4, ~0u, 0) < 0 ||
 	    fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
 		_exit(255);
@@ -42,7 +41,10 @@ static _Noreturn void child(struct create *c, int sock, const char *root, const 
 	(void)prctl(PR_SET_NAME, "bulkhead-proxy"); // for people
 	if (recv(3, &word, 1, 0) != 1)
 		_exit(255);
-	if (proxy_new(root, id, id, true, &p, &e) < 0) {
+	r = cfg->console_socket ? tty_take_pty(cfg->console_socket, &e) : 0;
+	r = r < 0 ? r : proxy_new(cfg, &p, &e);
+	r = r < 0 ? r : proxy_connect(p, &e);
+	if (r < 0) {
 		n = snprintf(text, sizeof(text), "E%s", e.msg);
 		(void)send(3, text, (size_t)n, MSG_NOSIGNAL); // the parent also sees the end
 		_exit(255);
@@ -54,8 +56,7 @@ static _Noreturn void child(struct create *c, int sock, const char *root, const 
 	_exit((int)(code & 0xff));
 }
 
-int proxy_fork(struct create *c, const char *root, const char *id, struct proxy_child *ret,
-	       struct err *e)
+int proxy_fork(const struct proxy_config *cfg, struct proxy_child *ret, struct err *e)
 {
 	int pair[2], ours AUTO_CLOSE = -1, theirs AUTO_CLOSE = -1;
 	pid_t pid;
@@ -69,7 +70,7 @@ int proxy_fork(struct create *c, const char *root, const char *id, struct proxy_
 		return err_errno(e, errno, "fork");
 	if (pid == 0) {
 		close_fd(ours);
-		child(c, theirs, root, id);
+		child(cfg, theirs);
 	}
 	*ret = (struct proxy_child){ .pid = pid, .sock = take_fd(&ours) };
 	return 0;

@@ -5,17 +5,17 @@
 
 #include <sys/types.h>
 
-struct create;
 struct err;
+struct proxy_config;
 
 struct proxy_child {
 	pid_t pid;
 	int sock;
 };
 
-// Forks; the child waits. It holds this process's standard streams and nothing else of it.
-int proxy_fork(struct create *c, const char *root, const char *id, struct proxy_child *ret,
-	       struct err *e);
+// Forks; the child waits. It holds this process's standard streams and nothing else of it. With a console socket, a pty
+// takes their place once the child goes on.
+int proxy_fork(const struct proxy_config *cfg, struct proxy_child *ret, struct err *e);
 // Lets the child connect to the container's streams, and waits until it has.
 int proxy_fork_go(struct proxy_child *p, struct err *e);
 // Ends a child that is not wanted.

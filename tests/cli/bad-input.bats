@@ -50,7 +50,7 @@ load helper
 @test "what no one would honour is refused by name" {
   bundle_busybox "$BUNDLE"
   bundle_edit "$BUNDLE" 'c["process"]["terminal"] = True'
-  refused 1 "process.terminal" run --bundle "$BUNDLE" x
+  refused 1 "cannot allocate tty if runc will detach without setting console socket" run --detach --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'c["process"]["terminal"] = False; c["hooks"] = {"prestart": [{"path": "/bin/true"}]}'
   refused 1 "hooks.prestart" run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/1/ns/net"'
@@ -58,7 +58,7 @@ load helper
   bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["vm"] = {"kernel": {"path": "/k"}}'
   refused 1 "vm: not supported" run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["vm"]'
-  refused 1 "--console-socket" create --console-socket /x --bundle "$BUNDLE" x
+  refused 1 "cannot use console socket" create --console-socket /x --bundle "$BUNDLE" x
   refused 1 "--preserve-fds 2" create --preserve-fds 2 --bundle "$BUNDLE" x
 }
 
