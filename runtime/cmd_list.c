@@ -2,6 +2,7 @@
 // bulkhead list: all containers below --root.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -23,10 +24,53 @@ static const struct cli_option options[] = {
 
 OWN_DEFINE(char **, store_ids_free)
 
-static void print_row(const struct oci_state *s)
+// As runc's: a column is as wide as its longest cell and three blanks, and at least 12.
+enum { COLUMNS = 6 };
+struct row {
+	char cell[COLUMNS][STORE_PATH_BYTES];
+};
+struct table {
+	struct row *v; // owned
+	size_t n;
+};
+
+static int table_add(struct table *t, const char *const cells[COLUMNS], struct err *e)
 {
-	printf("%-11s %-11lld %-11s %-23s %-30s %s\n", s->id, (long long)s->pid, s->status,
-	       s->bundle, s->created, s->owner);
+	struct row *v = reallocarray(t->v, t->n + 1, sizeof(*v));
+
+	if (!v)
+		return err_errno(e, ENOMEM, "list");
+	t->v = v;
+	for (unsigned i = 0; i < COLUMNS; i++)
+		(void)snprintf(v[t->n].cell[i], sizeof(v->cell[i]), "%s",
+			       cells[i] ? cells[i] : ""); // cut is fine
+	t->n++;
+	return 0;
+}
+
+static int table_add_state(struct table *t, const struct oci_state *s, struct err *e)
+{
+	char pid[24];
+
+	(void)snprintf(pid, sizeof(pid), "%lld", (long long)s->pid); // fits
+	return table_add(
+		t, (const char *[]){ s->id, pid, s->status, s->bundle, s->created, s->owner }, e);
+}
+
+static void table_print(const struct table *t)
+{
+	int width[COLUMNS];
+
+	for (unsigned c = 0; c < COLUMNS; c++) {
+		width[c] = 12;
+		for (size_t i = 0; i < t->n; i++)
+			if ((int)strlen(t->v[i].cell[c]) + 3 > width[c])
+				width[c] = (int)strlen(t->v[i].cell[c]) + 3;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		for (unsigned c = 0; c < COLUMNS; c++)
+			printf("%-*s%s", c + 1 < COLUMNS ? width[c] : 0, t->v[i].cell[c],
+			       c + 1 < COLUMNS ? "" : "\n");
 }
 
 static int print_json(const struct oci_state *s, bool first, struct err *e)
@@ -40,7 +84,8 @@ static int print_json(const struct oci_state *s, bool first, struct err *e)
 	return r;
 }
 
-static int list(const struct cli_globals *g, const struct list_options *o, struct err *e)
+static int list(const struct cli_globals *g, const struct list_options *o, struct table *t,
+		struct err *e)
 {
 	bool json = o->format && strcmp(o->format, "json") == 0, first = true;
 	char **ids AUTO(store_ids_free) = NULL;
@@ -51,9 +96,10 @@ static int list(const struct cli_globals *g, const struct list_options *o, struc
 	r = store_list(g->root, &ids, e);
 	if (r < 0)
 		return r;
-	if (!json && !o->quiet)
-		printf("%-11s %-11s %-11s %-23s %-30s %s\n", "ID", "PID", "STATUS", "BUNDLE",
-		       "CREATED", "OWNER");
+	r = table_add(t, (const char *[]){ "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER" },
+		      e);
+	if (r < 0)
+		return r;
 	for (char **id = ids; *id; id++) {
 		struct view v AUTO(view_done_at) = { 0 };
 
@@ -66,23 +112,29 @@ static int list(const struct cli_globals *g, const struct list_options *o, struc
 		if (json)
 			r = print_json(&v.state, first, e);
 		else
-			print_row(&v.state);
+			r = table_add_state(t, &v.state, e);
 		if (r < 0)
 			return r;
 		first = false;
 	}
 	if (json && !o->quiet)
 		printf("%s\n", first ? "null" : "]");
+	else if (!o->quiet)
+		table_print(t);
 	return 0;
 }
 
 static int run(const struct cli_globals *g, const void *opts, int argc, char **argv)
 {
+	struct table t = { 0 };
 	struct err e;
+	int r;
 
 	(void)argc;
 	(void)argv;
-	return list(g, opts, &e) < 0 ? cli_fail(&e) : 0;
+	r = list(g, opts, &t, &e);
+	free(t.v);
+	return r < 0 ? cli_fail(&e) : 0;
 }
 
 const struct cli_command cmd_list = {

@@ -34,7 +34,7 @@ static int print_json(struct client *cl, const char *id, struct err *e)
 {
 	uint32_t *pids AUTO_FREE = NULL;
 	size_t n = 0;
-	int r = client_pids(cl, id, &pids, &n, e);
+	int r = cl ? client_pids(cl, id, &pids, &n, e) : 0;
 
 	if (r < 0)
 		return r;
@@ -53,18 +53,19 @@ static int ps(const struct cli_globals *g, const struct ps_options *o, int argc,
 
 	if (o->format && o->format[0] && !json && strcmp(o->format, "table") != 0)
 		return err_set(e, EINVAL, "invalid format option");
-	r = client_reach(g->root, argv[0], "container not running", &cl, e);
-	if (r < 0)
-		return r;
-	if (json)
-		return print_json(cl, argv[0], e);
-	if (argc > 1)
+	if (argc > 1 && !json)
 		return err_set(
 			e, EOPNOTSUPP,
 			"%s: options of ps(1) are not supported: the processes are the guest's",
 			argv[1]);
+	r = client_reach(g->root, argv[0], "container not running", &cl, e);
+	if (r < 0 && r != -ESRCH) // one that has stopped has none
+		return r;
+	if (json)
+		return print_json(cl, argv[0], e);
 	printf("%-8s %7s %7s %8s %s\n", "UID", "PID", "PPID", "TIME", "CMD");
-	return client_processes(cl, argv[0], print_row, NULL, e);
+	r = cl ? client_processes(cl, argv[0], print_row, NULL, e) : 0;
+	return r == -EBUSY ? 0 : r; // as above
 }
 
 static int run(const struct cli_globals *g, const void *opts, int argc, char **argv)

@@ -265,13 +265,13 @@ void service_start(struct service *s, struct ttrpc_call *call, const Task__Start
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
 				"cannot start a %s that has stopped",
 				p->exec_id ? "process" : "container");
+	} else if (p->task->paused && !p->exec_id) {
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
+				"cannot start a container in the paused state");
 	} else if (p->state != PROCESS_CREATED || p->start_call) {
 		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
 				"cannot start an already running %s",
 				p->exec_id ? "process" : "container");
-	} else if (p->task->paused && !p->exec_id) {
-		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION,
-				"cannot start a container in the paused state");
 	} else if (p->exec_id) {
 		service_exec_start(p, call);
 	} else {

@@ -30,7 +30,7 @@ grows() {
   [ "$(lines)" = "$before" ]
   refused 1 "container not running" pause p
   refused 1 "cannot delete container p that is not stopped: paused" delete p
-  refused 1 "cannot start an already running container" start p
+  refused 1 "cannot start a container in the paused state" start p
   bulkhead events --stats p | grep -q '"type":"stats"' # a paused one can be looked at
   bulkhead update --pids-limit 50 p                      # and limited
   bulkhead kill p TERM                                   # waits for resume
@@ -50,6 +50,8 @@ grows() {
   refused 1 "container not running" events p
   refused 1 "container not running" events --stats p
   refused 1 "container not running" kill p
+  [ "$(bulkhead ps p)" = "UID          PID    PPID     TIME CMD" ]
+  [ "$(bulkhead ps -f json p)" = null ]
   bulkhead kill --all p
   bulkhead delete p
   EXPECT_LIST=

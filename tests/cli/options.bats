@@ -14,7 +14,7 @@ load helper
 @test "help lists every command, and each command helps" {
   run "$BULKHEAD" --help
   [ "$status" = 0 ]
-  for c in check create delete features kill list run spec start state; do
+  for c in check create delete events features kill list pause ps resume run spec start state update; do
     [[ "$output" == *" $c "* ]]
     "$BULKHEAD" "$c" --help | grep -q "^USAGE:"
     "$BULKHEAD" "$c" -h | grep -q "^OPTIONS:"
