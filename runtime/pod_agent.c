@@ -163,6 +163,7 @@ int pod_call(struct pod *p, const char *method, const struct ProtobufCMessage *m
 	buf = malloc(protobuf_c_message_get_packed_size(msg) + 1);
 	if (!buf)
 		return err_errno(e, ENOMEM, "%s", method);
+	log_debug("agent: %s", method);
 	return ttrpc_client_call(p->agent, AGENT_SERVICE, method, buf,
 				 protobuf_c_message_pack(msg, buf), timeout_ms, fn, arg, e);
 }

@@ -24,7 +24,8 @@
 enum {
 	STREAM_PORT = 1025,
 	STREAM_CONNECT_S = 30,
-	DRAIN_MS = 10000, // after the exit, for output that processes left behind still hold open
+	DRAIN_MS =
+		10000, // after the exit, for a guest that does not end a stream; a reader may take its time
 	CALL_MS = 10000,
 	EXIT_LOST = 128 + SIGKILL,
 };
@@ -126,7 +127,10 @@ static void on_drain_deadline(void *arg)
 {
 	struct proxy *p = arg;
 
-	loop_stop(p->loop);
+	if (pump_holds(&p->out.pump) || pump_holds(&p->err.pump))
+		(void)loop_timer_set(p->drain_timer, DRAIN_MS); // a timer of ours: cannot fail
+	else
+		loop_stop(p->loop);
 }
 
 static void on_wait_reply(void *arg, int code, const char *message, const uint8_t *payload,

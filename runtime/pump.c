@@ -107,6 +107,11 @@ int pump_init(struct pump *p, struct loop *l, const char *name, int from, int to
 	return pump_arm(p, e);
 }
 
+bool pump_holds(const struct pump *p)
+{
+	return !p->done && p->at < p->len;
+}
+
 void pump_done(struct pump *p)
 {
 	loop_remove(p->src);

@@ -29,5 +29,6 @@ struct pump {
 int pump_init(struct pump *p, struct loop *l, const char *name, int from, int to,
 	      void (*on_end)(void *arg), void *arg, struct err *e);
 void pump_done(struct pump *p);
+bool pump_holds(const struct pump *p); // bytes that `to` has not taken
 
 #endif

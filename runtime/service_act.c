@@ -183,7 +183,11 @@ static void on_linger(void *arg)
 {
 	struct task *t = arg;
 
-	pod_power_off(t->service->pod);
+	// A proxy that lives waits for a reader: its end is the one to go by.
+	if (t->init.proxy_fd >= 0)
+		(void)loop_timer_set(t->linger_timer, LINGER_MS); // a timer of ours: cannot fail
+	else
+		pod_power_off(t->service->pod);
 }
 
 static void ended(struct process *p, uint32_t exit_status)

@@ -29,6 +29,24 @@ echo "== where the time goes (--timings)"
 "$BULKHEAD" --root "$work/state" --hypervisor soft --timings run --bundle "$work/true" bench
 
 echo
+echo "== bulkhead exec /bin/true in a running pod, 20 runs"
+bundle_args "$work/true" /bin/sleep 1000
+"$BULKHEAD" --root "$work/state" --hypervisor soft --debug run --detach --bundle "$work/true" running < /dev/null > /dev/null 2>&1
+: > "$work/execs"
+calls() { grep -c 'agent: ' "$work/state/pods/running/supervisor.log"; }
+for i in $(seq 21); do
+  [ "$i" != 2 ] || before=$(calls) # the first one warms the page cache
+  a=$(date +%s%N)
+  "$BULKHEAD" --root "$work/state" exec running /bin/true
+  b=$(date +%s%N)
+  [ "$i" = 1 ] || echo $(((b - a) / 1000)) >> "$work/execs"
+done
+sleep 0.5
+sort -n "$work/execs" | awk '{v[NR]=$1} END {printf "min %.1f ms, median %.1f ms, max %.1f ms (bound: median 60)\n", v[1]/1000, (v[10]+v[11])/2000, v[NR]/1000}'
+echo "calls of the agent an exec: $((($(calls) - before + 19) / 20)) (bound: 3)"
+"$BULKHEAD" --root "$work/state" delete --force running
+
+echo
 echo "== host memory of an idle 128 MiB pod beyond the guest's RAM"
 bundle_args "$work/true" /bin/sleep 1000
 "$BULKHEAD" --root "$work/state" --hypervisor soft create --bundle "$work/true" idle < /dev/null > /dev/null 2>&1

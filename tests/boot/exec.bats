@@ -9,7 +9,9 @@ setup_file() {
   bundle_busybox "$BUNDLE"
   bundle_edit "$BUNDLE" 'c["root"]["readonly"] = False; c["process"]["env"] = ["PATH=/bin", "COLOUR=blue"]; c["process"]["capabilities"] = {k: ["CAP_KILL"] for k in ("bounding", "effective", "permitted")}; c["process"]["noNewPrivileges"] = False; c["hostname"] = "inside"'
   bundle_args "$BUNDLE" sleep 10000
-  pod run --detach --bundle "$BUNDLE" shared < /dev/null > "$WORK/console" 2>&1
+  cp -r "$BUNDLE" "$WORK/writer"
+  bundle_args "$WORK/writer" sh -c 'head -c 300000 /dev/zero | tr "\0" x'
+  pod --debug run --detach --bundle "$BUNDLE" shared < /dev/null > "$WORK/console" 2>&1
 }
 
 teardown_file() {
@@ -216,6 +218,38 @@ P
 @test "all output is there when a fast writer has ended, and a slow reader gets it" {
   pod exec shared sh -c 'head -c 3000000 /dev/zero | tr "\0" x' | (sleep 1; wc -c) > "$WORK/out"
   [ "$(cat "$WORK/out")" = 3000000 ]
+}
+
+@test "a reader that comes late gets all of what an ended process wrote" {
+  pod exec shared sh -c 'head -c 300000 /dev/zero | tr "\0" x' < /dev/null | (sleep 13; wc -c) > "$WORK/late.exec" &
+  pod run --bundle "$WORK/writer" writer < /dev/null | (sleep 13; wc -c) > "$WORK/late.run"
+  wait
+  [ "$(cat "$WORK/late.exec")" = 300000 ]
+  [ "$(cat "$WORK/late.run")" = 300000 ]
+}
+
+@test "at most three calls of the agent for a process" {
+  log=$STATE/pods/shared/supervisor.log
+  calls() { grep -c 'agent: ' "$log"; }
+  before=$(calls)
+  pod exec shared true
+  deleted() { [ "$(grep 'agent: ' "$log" | tail -n +$((before + 1)) | grep -c Delete)" = 1 ]; }
+  soon deleted
+  [ $(($(calls) - before)) -le 3 ]
+}
+
+@test "CloseIO of the Task service ends the process's input behind what has come" {
+  bundle_busybox "$WORK/reader"
+  bundle_args "$WORK/reader" sh -c 'cat; echo end'
+  mkfifo "$WORK/input"
+  exec 7<> "$WORK/input"
+  pod run --detach --bundle "$WORK/reader" reader < "$WORK/input" > "$WORK/read" 2>&1
+  echo text >&7
+  soon grep -qx text "$WORK/read"
+  python3 "$BATS_TEST_DIRNAME/../lib/task.py" "$STATE/pods/reader/supervisor.sock" CloseIO reader '' true
+  soon grep -qx end "$WORK/read"
+  exec 7>&-
+  pod delete --force reader
 }
 
 @test "half-closed input: what comes after its end still arrives" {

@@ -57,6 +57,7 @@ enum conn_state {
 	CONN_LINE,      // host side: "CONNECT <port>\n" is being read
 	CONN_REQUESTED, // the guest has been asked
 	CONN_OPEN,
+	CONN_LEFT, // the guest has closed and forgotten it; the socket has not taken its last bytes
 };
 
 struct conn {
@@ -140,6 +141,8 @@ static void conn_update(struct conn *c)
 			ev |= EPOLLIN;
 		if (c->out_len)
 			ev |= EPOLLOUT;
+	} else if (c->state == CONN_LEFT) {
+		ev = EPOLLOUT;
 	}
 	conn_watch(c, ev);
 }
@@ -222,7 +225,7 @@ static bool conn_data(struct conn *c, const struct queue_chain *chain, uint32_t 
 static struct conn *conn_find(struct vsock *v, uint32_t host_port, uint32_t guest_port)
 {
 	for (struct conn *c = v->conns; c; c = c->next)
-		if (c->state != CONN_LINE && c->host_port == host_port &&
+		if (c->state != CONN_LINE && c->state != CONN_LEFT && c->host_port == host_port &&
 		    c->guest_port == guest_port)
 			return c;
 	return NULL;
@@ -261,9 +264,22 @@ static void conn_reset(struct conn *c)
 {
 	struct vsock *v = c->v;
 
-	if (c->state != CONN_LINE)
+	if (c->state != CONN_LINE && c->state != CONN_LEFT)
 		reset_queue(v, c->host_port, c->guest_port);
 	conn_free(c);
+}
+
+// A guest that has closed waits some seconds for the reset that ends a connection, and then resets it itself: that is no
+// reason for a slow reader to lose what was sent before.
+static void conn_leave(struct conn *c)
+{
+	if (!c->guest_no_send || !c->out_len) {
+		conn_free(c);
+		return;
+	}
+	c->state = CONN_LEFT;
+	c->send = 0;
+	conn_update(c);
 }
 
 // ---- the host's side
@@ -319,6 +335,8 @@ static void on_conn(void *arg, uint32_t events)
 		ok = line_read(c);
 	} else if (c->state == CONN_REQUESTED) {
 		ok = !(events & (EPOLLHUP | EPOLLERR)); // the host has lost interest
+	} else if (c->state == CONN_LEFT) {
+		ok = !(events & (EPOLLHUP | EPOLLERR)) && conn_flush(c) && c->out_len;
 	} else {
 		if (events & EPOLLOUT)
 			ok = conn_flush(c) &&
@@ -582,7 +600,7 @@ static void guest_packet(struct vsock *v, const struct packet *p, const struct q
 		ok = guest_response(c);
 		break;
 	case OP_RST:
-		conn_free(c);
+		conn_leave(c);
 		return;
 	case OP_SHUTDOWN:
 		ok = guest_shutdown(c, p->flags);
