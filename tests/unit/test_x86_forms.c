@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every form of user-mode instruction that the processor accepts, against the real CPU: alone, by emulation as behind an
-// MMIO exit, and in runs of some instructions that the processor takes as one block.
+// MMIO exit, and in runs of some instructions that the processor takes as one block, interpreted and translated.
 // SEED, CASES (a form) and SECONDS (make soak) change what is run; a difference is printed with its bytes and the seed.
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #include "tests/oracle/oracle.h"
 
-enum { SHOWN = 24, RUN_MAX = 6, TESTS = 3 };
+enum { SHOWN = 24, RUN_MAX = 6, TESTS = 4 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { CASES = 1 }; // the native half gains nothing from them
@@ -427,11 +427,12 @@ static void run(struct bench *b, bool sequences)
 	print_message("%.0f cases a second\n", (double)b->cases / (now() - begin));
 }
 
-static void check(bool devices, bool sequences)
+static void check(bool devices, bool sequences, uint8_t translate)
 {
 	struct bench b;
 
 	bench_open(&b, devices);
+	x86_set_translate(oracle_guest_cpu(b.guest), translate);
 	run(&b, sequences);
 	bench_close(&b);
 	assert_int_equal(b.bad, 0);
@@ -442,20 +443,27 @@ static void check(bool devices, bool sequences)
 static void test_forms(void **state)
 {
 	(void)state;
-	check(false, false);
+	check(false, false, 0);
 }
 
 // As emulation of what a hypervisor hands back: no operand is in RAM, translation says what faults.
 static void test_devices(void **state)
 {
 	(void)state;
-	check(true, false);
+	check(true, false, 0);
 }
 
 static void test_sequences(void **state)
 {
 	(void)state;
-	check(false, true);
+	check(false, true, 0);
+}
+
+// The same as host code.
+static void test_translated(void **state)
+{
+	(void)state;
+	check(false, true, 1);
 }
 
 int main(void)
@@ -468,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_sequences),
+		cmocka_unit_test(test_translated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

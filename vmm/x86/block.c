@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 
 enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, PAGES_MAX = 4096 };
+enum { HOT = 64 }; // entries before a block is translated
+
 
 enum { SCRATCH_BYTES = 4096 };
 _Static_assert(sizeof(struct x86_block) + 4 * sizeof(struct x86_op) < SCRATCH_BYTES,
@@ -54,6 +56,8 @@ int x86_code_init(struct x86_cpu *cpu)
 	if (c->arena == MAP_FAILED)
 		return -ENOMEM; // x86_code_done frees
 	c->scratch = (struct x86_block *)(void *)(c->arena + ARENA_BYTES);
+	x86_native_init(cpu); // without, every operation is interpreted
+	cpu->hot = HOT;
 	return 0;
 }
 
@@ -63,6 +67,7 @@ void x86_code_done(struct x86_cpu *cpu)
 
 	if (!c)
 		return;
+	x86_native_done(cpu);
 	if (c->arena != MAP_FAILED)
 		(void)munmap(c->arena,
 			     ARENA_BYTES + SCRATCH_BYTES); // cannot fail on what mmap gave
@@ -78,6 +83,7 @@ void x86_code_flush(struct x86_cpu *cpu)
 	memset(c->pages, 0, sizeof(c->pages));
 	c->n_pages = 0;
 	c->used = 0;
+	x86_native_flush(cpu);
 	cpu->block = NULL;
 	cpu->link_from = NULL;
 	cpu->gen[0]++; // the jump cache names blocks
@@ -351,6 +357,18 @@ OPH(op_enter)
 	NEXT;
 }
 
+// First operation of a block that is not translated: counts, and translates it when it is worth it.
+OPH(op_warm)
+{
+	struct x86_block *b = cpu->block;
+
+	if (++b->heat < cpu->hot)
+		return b->first(cpu, op);
+	b->ops[1].fn = b->first;
+	x86_native_translate(cpu, b);
+	return op->fn(cpu, op);
+}
+
 // After the last instruction of a block that ends for length.
 OPH(op_fall)
 {
@@ -528,6 +546,7 @@ static void finish(struct x86_block *b, struct x86_op *op, unsigned n_ops, uint3
 		n_ops++;
 	}
 	b->n_ops = (uint8_t)n_ops;
+	b->first = b->ops[1].fn;
 }
 
 struct fetch {
@@ -570,11 +589,13 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 {
 	struct x86_code *c = cpu->code;
 	unsigned bits = mode_bits(mode), off = 0, n = 1, max = mode & MODE_ONE ? 1 : BLOCK_INSNS;
-	size_t worst = sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op);
+	uint8_t bytes[BLOCK_INSNS * 15];
+	size_t worst = sizeof(struct x86_block) + (BLOCK_INSNS * 2 + 4) * sizeof(struct x86_op) +
+		       sizeof(bytes);
 	bool ends = false, no_fall = false, crosses = false;
 	struct x86_block *b;
 
-	if (c->used + worst > ARENA_BYTES || c->n_pages + 2 > PAGES_MAX)
+	if (c->used + worst > ARENA_BYTES || c->n_pages + 2 > PAGES_MAX || x86_native_full(cpu))
 		x86_code_flush(cpu);
 	b = (struct x86_block *)(void *)(c->arena + c->used);
 	*b = (struct x86_block){ .gpa = f->gpa | (f->va & 0xfff), .mode = mode };
@@ -597,6 +618,7 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 		n += bind(cpu, &in, &b->ops[n], off, b->insns, mode, b->gpa, &ends, &no_fall);
 		if (b->insns && is_jcc(&in))
 			x86_fuse(&b->ops[n - 2], &b->ops[n - 1], in.opcode & 15);
+		memcpy(bytes + off, in.bytes, in.len);
 		off += in.len;
 		b->insns++;
 		if (crosses)
@@ -606,7 +628,10 @@ static struct x86_block *decode_block(struct x86_cpu *cpu, struct fetch *f, uint
 	b->crosses = crosses;
 	b->gpa2 = f->gpa2;
 	finish(b, &b->ops[n], n, mode, no_fall);
-	c->used += (sizeof(*b) + (n + 1) * sizeof(struct x86_op) + 63) & ~(size_t)63;
+	memcpy(&b->ops[b->n_ops], bytes, off);
+	if (cpu->native && cpu->hot && (mode & (MODE_LONG | MODE_ONE)) == MODE_LONG)
+		b->ops[1].fn = op_warm;
+	c->used += (sizeof(*b) + b->n_ops * sizeof(struct x86_op) + off + 63) & ~(size_t)63;
 	return b;
 }
 

@@ -55,6 +55,14 @@ OPH(call_far)
 	JUMP_TO(FAR_TARGET);
 }
 
+bool x86_near_jump(x86_fn *fn)
+{
+	for (unsigned c = 0; c < 16; c++)
+		if (fn == jcc[c][0])
+			return true;
+	return fn == jmp_near || fn == call_near;
+}
+
 static inline void check_target(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va)
 {
 	if (unlikely(!va_canonical(va)))

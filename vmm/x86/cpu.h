@@ -172,10 +172,12 @@ struct x86_block {
 	uint8_t insns;
 	uint8_t crosses; // its last instruction goes on in gpa2's page
 	uint8_t n_ops;   // with the first and the last, which are no instructions
+	uint8_t heat;    // times entered, until it is translated
+	x86_fn *first;   // handler of ops[1] as decoded
 	uint64_t gpa2;
 	struct x86_block *hash_next;
 	struct x86_block *page_next; // of the same code page
-	struct x86_op ops[];
+	struct x86_op ops[];         // behind them: the guest's bytes
 };
 
 struct x86_tlb_entry {
@@ -273,6 +275,8 @@ struct x86_cpu {
 	uint64_t large_seen; // bit per hash of a GiB: the TLB may hold pieces of large pages there
 	uint64_t code_seen[64]; // bit per hash of a page: the jump cache may hold code from there
 	struct x86_code *code;
+	struct x86_native *native; // NULL: no memory for code to be had
+	uint8_t hot;               // entries after which a block is translated; 0: never
 	_Atomic uint32_t notify; // x86_notify_write happened, or changed pages wait
 	bool shared;             // with other processors
 	uint32_t pauses;         // PAUSEs so far
@@ -618,6 +622,7 @@ bool x86_bind_simd(struct x86_bind *b);   // simd_bind.c: SSE and MMX
 bool x86_bind_x87(struct x86_bind *b);    // x87.c
 bool x86_bind_legacy(struct x86_bind *b); // legacy.c: what 64-bit mode lacks, and LSS, LFS, LGS
 x86_fn x86_op_ud;                         // raises #UD
+bool x86_near_jump(x86_fn *fn);           // branch.c: the handler of a jump or call within its page
 
 // 8-bit register operand as byte offset into gpr.
 static inline uint8_t reg8_offset(const struct x86_insn *in, unsigned r)
@@ -651,6 +656,16 @@ static inline struct x86_page *cpu_page(struct x86_cpu *cpu, uint64_t gpa)
 {
 	return cpu->shared ? cpu->env->page(cpu->arg, gpa & PAGE_MASK_) : NULL;
 }
+
+// ---- translation (native.c)
+void x86_native_init(struct x86_cpu *cpu);
+void x86_native_done(struct x86_cpu *cpu);
+void x86_native_flush(struct x86_cpu *cpu);
+bool x86_native_full(const struct x86_cpu *cpu); // no room for another block
+// Once a block, before it is entered: installs host code as handlers of some of its operations.
+void x86_native_translate(struct x86_cpu *cpu, struct x86_block *b);
+// Calls op's handler from C: translated code keeps no register for its caller. Returns what the handler does.
+const struct x86_op *x86_enter(struct x86_cpu *cpu, const struct x86_op *op);
 
 // ---- state helpers
 void x86_update_mode(

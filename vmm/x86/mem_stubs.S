@@ -54,4 +54,27 @@
 	STUB	x86_rmw_stub, x86_rmw_slow, 1
 	STUB	x86_st_stub, x86_st_slow, 0
 
+// x86_enter(cpu, op): op's handler, with the registers that C wants back kept.
+	.globl	x86_enter
+	.hidden	x86_enter
+	.type	x86_enter, @function
+x86_enter:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	sub	$8, %rsp
+	call	*(%rsi)
+	add	$8, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+	.size	x86_enter, . - x86_enter
+
 	.section .note.GNU-stack, "", @progbits

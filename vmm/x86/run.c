@@ -210,6 +210,11 @@ void x86_attention(struct x86_cpu *cpu)
 	atomic_store(&cpu->attn, 1);
 }
 
+void x86_set_translate(struct x86_cpu *cpu, uint8_t after)
+{
+	cpu->hot = after;
+}
+
 void x86_notify_write(struct x86_cpu *cpu)
 {
 	atomic_fetch_or(&cpu->notify, NOTIFY_ALL);
@@ -461,7 +466,7 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *b)
 
 	cpu->gpr[X86_REG_BVA] = cpu->rip;
 	while (op) // NULL when a block has been left
-		op = op->fn(cpu, op);
+		op = x86_enter(cpu, op);
 }
 
 // DR6 for a debug exception: of the breakpoints those that were met, the other bits gather.

@@ -190,6 +190,10 @@ void x86_run(struct x86_cpu *cpu, struct x86_exit *ret_exit);
 // bytes and are used instead of fetching; if they are too few the rest is fetched.
 void x86_step(struct x86_cpu *cpu, const uint8_t *bytes, unsigned count, struct x86_exit *ret_exit);
 
+// Blocks of 64-bit code become host code after that many entries; 0: never. Default: where host memory can be made
+// executable, some tens. Before the first run.
+void x86_set_translate(struct x86_cpu *cpu, uint8_t after);
+
 // Makes a running processor call env->attention soon (tens of instructions). Any thread, async-signal-safe.
 void x86_attention(struct x86_cpu *cpu);
 
