@@ -342,12 +342,31 @@ static bool may_follow(const struct x86_insn *in)
 	bool unary = in->map == 0 && in->opcode >= 0xf5 && in->opcode != 0xff;
 	bool x87 = in->map == 0 && in->opcode >= 0xd8 && in->opcode <= 0xdf;
 
-	if (in->has_modrm && in->mod != 3)
+	if (in->has_modrm && in->mod != 3 && (oracle_in_parts(in) || unary))
 		return false;
 	return !implicit_memory(in) || shift || unary || x87;
 }
 
-// The first may be anything, others work on registers; what leaves flags undefined is the last, and so is a branch.
+// MOV r64, imm64 for the registers of in's address, with the values that it was encoded for.
+static unsigned load_address(const struct x86_insn *in, const struct oracle_state *s, uint8_t *code)
+{
+	unsigned n = 0;
+
+	if (!in->has_modrm || in->mod == 3)
+		return 0;
+	for (unsigned r = 0; r < 16; r++) {
+		if (r != in->base && r != in->index)
+			continue;
+		code[n] = (uint8_t)(0x48 | r >> 3);
+		code[n + 1] = (uint8_t)(0xb8 | (r & 7));
+		memcpy(code + n + 2, &s->gpr[r], 8);
+		n += 10;
+	}
+	return n;
+}
+
+// The first may be anything, others load what their address needs; what leaves flags undefined is the last, and so is a
+// branch.
 static unsigned sequence(struct bench *b, struct oracle_state *from, uint8_t *code,
 			 struct expectation *e, struct x86_insn *first)
 {
@@ -359,13 +378,12 @@ static unsigned sequence(struct bench *b, struct oracle_state *from, uint8_t *co
 		const struct oracle_form *f = &b->forms.form[oracle_rnd(&b->rng) % b->forms.count];
 		struct oracle_state scratch = { .fx = from->fx };
 		struct x86_insn in;
-		unsigned len;
+		uint8_t insn[16];
+		unsigned len, at_len;
 
-		if (f->mem && i)
-			continue;
-		len = oracle_encode(&b->rng, cpu, f, from->rip + at, i ? &scratch : from, code + at,
+		len = oracle_encode(&b->rng, cpu, f, from->rip + at, i ? &scratch : from, insn,
 				    &in);
-		if (!len || (i && !may_follow(&in) && !relative(&in)) ||
+		if (!len || (i && oracle_undefined_memory(&in, &at_len)) || (i && !may_follow(&in) && !relative(&in)) ||
 		    oracle_vendor_specific(&in, i ? &scratch : from) ||
 		    oracle_known_to_differ(&in, from) || (in.map == 1 && in.opcode == 0xae) ||
 		    (in.map == 0 && in.opcode == 0x9d)) // its memory is made anew by others
@@ -376,6 +394,9 @@ static unsigned sequence(struct bench *b, struct oracle_state *from, uint8_t *co
 			if (e->len && in.base >= 16)
 				continue;
 		}
+		if (i)
+			at += load_address(&in, &scratch, code + at);
+		memcpy(code + at, insn, len);
 		i++;
 		at += len;
 		e->undefined = oracle_undefined(&in, i == 1 ? from->gpr : counts);
@@ -389,7 +410,7 @@ static void one_sequence(struct bench *b, uint64_t seed)
 {
 	struct oracle_state from = { .rip = RIG_CODE + ORACLE_AT };
 	struct expectation e = { 0 };
-	uint8_t code[16 * RUN_MAX];
+	uint8_t code[36 * RUN_MAX];
 	struct x86_insn first = { 0 };
 	unsigned len;
 
