@@ -27,7 +27,7 @@ struct bench {
 	struct oracle_rng rng;
 	uint64_t seed, cases, faulted, skipped;
 	unsigned bad, shown, unsteady;
-	bool seen[4][256]; // opcodes of which a difference was shown
+	bool seen[4][256];                  // opcodes of which a difference was shown
 	uint8_t before[ORACLE_PAGES][4096]; // memory, code apart
 };
 
@@ -388,7 +388,8 @@ static unsigned sequence(struct bench *b, struct oracle_state *from, uint8_t *co
 
 		len = oracle_encode(&b->rng, cpu, f, from->rip + at, i ? &scratch : from, insn,
 				    &in);
-		if (!len || (i && oracle_undefined_memory(&in, &at_len)) || (i && !may_follow(&in) && !relative(&in)) ||
+		if (!len || (i && oracle_undefined_memory(&in, &at_len)) ||
+		    (i && !may_follow(&in) && !relative(&in)) ||
 		    oracle_vendor_specific(&in, i ? &scratch : from) ||
 		    oracle_known_to_differ(&in, from) || (in.map == 1 && in.opcode == 0xae) ||
 		    (in.map == 0 && in.opcode == 0x9d)) // its memory is made anew by others

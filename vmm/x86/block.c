@@ -15,7 +15,6 @@
 enum { ARENA_BYTES = 6 << 20, HASH = 8192, PAGE_HASH = 1024, BLOCK_INSNS = 32, PAGES_MAX = 4096 };
 enum { HOT = 64 }; // entries before a block is translated
 
-
 enum { SCRATCH_BYTES = 4096 };
 _Static_assert(sizeof(struct x86_block) + 4 * sizeof(struct x86_op) < SCRATCH_BYTES,
 	       "one instruction");

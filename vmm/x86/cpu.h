@@ -277,10 +277,10 @@ struct x86_cpu {
 	struct x86_code *code;
 	struct x86_native *native; // NULL: no memory for code to be had
 	uint8_t hot;               // entries after which a block is translated; 0: never
-	_Atomic uint32_t notify; // x86_notify_write happened, or changed pages wait
-	bool shared;             // with other processors
-	uint32_t pauses;         // PAUSEs so far
-	uint64_t untold[4];      // pages with code of others that an atomic operation has stored to
+	_Atomic uint32_t notify;   // x86_notify_write happened, or changed pages wait
+	bool shared;               // with other processors
+	uint32_t pauses;           // PAUSEs so far
+	uint64_t untold[4]; // pages with code of others that an atomic operation has stored to
 	unsigned n_untold;
 	uint8_t mark;                 // this one's bit in struct x86_page
 	pthread_mutex_t changed_lock; // guards the two below

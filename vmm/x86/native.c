@@ -199,7 +199,7 @@ void native_flags_save(struct native_run *n)
 {
 	if (n->in_cc)
 		return;
-	emit1(n, 0x9f);                               // lahf
+	emit1(n, 0x9f);                              // lahf
 	emit_rr(n, 0, false, false, 0x0f90, 0, RAX); // seto al
 	emit_cpu(n, 0x66, false, 0x89, RAX, CPU_FIELD(cc));
 	n->in_cc = true;
@@ -363,7 +363,8 @@ void native_memory(struct native_run *n, const struct x86_op *op, unsigned size,
 	translate(n, op, size, write);
 }
 
-void native_stack(struct native_run *n, const struct x86_op *op, unsigned g, int32_t disp, bool write)
+void native_stack(struct native_run *n, const struct x86_op *op, unsigned g, int32_t disp,
+		  bool write)
 {
 	struct x86_op at = { .base = (uint8_t)g, .index = X86_REG_ZERO, .disp = disp };
 
@@ -510,10 +511,9 @@ void x86_native_translate(struct x86_cpu *cpu, struct x86_block *b)
 	if (n.n_segments == 1 && !n.spilled && n.wants_loop)
 		emit_loop(&n, &plan, at);
 	c->used = ((size_t)(n.p - c->write) + 15) & ~(size_t)15;
-	for (unsigned i = 0; i < plan.n_heads; i++)
-		{
-			uintptr_t exec = (uintptr_t)(c->exec + (plan.heads[i].at - c->write));
+	for (unsigned i = 0; i < plan.n_heads; i++) {
+		uintptr_t exec = (uintptr_t)(c->exec + (plan.heads[i].at - c->write));
 
-			memcpy(&plan.heads[i].op->fn, &exec, sizeof(exec));
-		}
+		memcpy(&plan.heads[i].op->fn, &exec, sizeof(exec));
+	}
 }

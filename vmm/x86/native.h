@@ -66,11 +66,11 @@ static inline void emit8(struct native_run *n, uint64_t v)
 }
 
 // An opcode of any map: 0xNN, 0x0fNN, 0x0f38NN, 0x0f3aNN; pfx: 0x66, 0xf2, 0xf3 or 0. byte: REX even if empty.
-static inline void emit_opcode(struct native_run *n, unsigned pfx, bool w, bool byte, unsigned opcode,
-			       unsigned reg, unsigned index, unsigned base)
+static inline void emit_opcode(struct native_run *n, unsigned pfx, bool w, bool byte,
+			       unsigned opcode, unsigned reg, unsigned index, unsigned base)
 {
-	unsigned rex = (unsigned)w << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 |
-		       (base >> 3 & 1);
+	unsigned rex =
+		(unsigned)w << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
 
 	if (pfx)
 		emit1(n, pfx);
@@ -110,8 +110,8 @@ static inline void emit_rm(struct native_run *n, unsigned pfx, bool w, bool byte
 
 // A field of struct x86_cpu.
 #define CPU_FIELD(f) ((int64_t)offsetof(struct x86_cpu, f))
-static inline void emit_cpu(struct native_run *n, unsigned pfx, bool w, unsigned opcode, unsigned reg,
-			    int64_t field)
+static inline void emit_cpu(struct native_run *n, unsigned pfx, bool w, unsigned opcode,
+			    unsigned reg, int64_t field)
 {
 	emit_rm(n, pfx, w, false, opcode, reg, RDI, field);
 }
@@ -167,7 +167,8 @@ void native_lea(struct native_run *n, bool w, unsigned dst, const struct x86_op 
 void native_memory(struct native_run *n, const struct x86_op *op, unsigned size, bool write,
 		   bool aligned);
 // The same for [guest register g + disp].
-void native_stack(struct native_run *n, const struct x86_op *op, unsigned g, int32_t disp, bool write);
+void native_stack(struct native_run *n, const struct x86_op *op, unsigned g, int32_t disp,
+		  bool write);
 // As it was decoded, whatever has been installed since.
 x86_fn *native_handler(const struct native_run *n, const struct x86_op *op);
 // Goes to op's handler.

@@ -66,7 +66,9 @@ static unsigned map0_how(const struct x86_insn *in)
 		if ((o & 7) >= 4)
 			return 0;
 		return BYTES | RD_REG | RD_RM | alu_flags(o >> 3) |
-		       (o >> 3 == 7 ? 0 : o & 2 ? WR_REG : WR_RM);
+		       (o >> 3 == 7 ? 0
+			: o & 2     ? WR_REG
+				    : WR_RM);
 	case 0x63:
 		return in->opsize == 8 ? WR_REG | RD_RM : 0;
 	case 0x69:

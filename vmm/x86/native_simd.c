@@ -91,9 +91,9 @@ static struct shape map1_shape(const struct x86_insn *in)
 		return (struct shape){ RM_GPR | STORE, in->rex & 8 ? 8 : 4 };
 	case 0x6f:
 	case 0x7f:
-		return (struct shape){ (in->pfx == 0xf3 ? 0 : ALIGNED) | FRESH |
-					       (o == 0x7f ? STORE : 0),
-				       16 };
+		return (struct shape){
+			(in->pfx == 0xf3 ? 0 : ALIGNED) | FRESH | (o == 0x7f ? STORE : 0), 16
+		};
 	case 0x71 ... 0x73:
 		return (struct shape){ GROUP, 0 };
 	case 0xc4:
