@@ -121,8 +121,8 @@ void child_signals(void); // default dispositions, none blocked
 int child_stdio(const struct oci_process *p, const int fds[3], struct err *e);
 int child_close_others(int ctl, struct err *e);
 // In the container's root: limits, environment, cwd, user, capabilities, the program's path, seccomp.
-int child_become(const struct oci_process *p, const struct oci_linux *l, bool make_cwd,
-		 char path[4096], struct err *e);
+int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],
+		 struct err *e);
 // Returns only on failure.
 void child_exec(const struct oci_process *p, const char *path, struct err *e);
 _Noreturn void child_fail(int ctl, const struct err *e);

@@ -62,6 +62,28 @@ static int sysctls(const struct oci_config *c, struct err *e)
 	return r;
 }
 
+// With `make`, cwd is made if it is missing. It is tried again as the user: root may be shut out where the user is not.
+static int working_directory(const char *cwd, bool make, struct err *e)
+{
+	char part[4096];
+
+	if (chdir(cwd) == 0 || errno == EACCES)
+		return 0;
+	if (errno != ENOENT || !make)
+		return err_errno(e, errno, "process.cwd: %s", cwd);
+	for (size_t i = 1; i < sizeof(part); i++) {
+		if (cwd[i] != '/' && cwd[i])
+			continue;
+		memcpy(part, cwd, i);
+		part[i] = '\0';
+		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+			return err_errno(e, errno, "process.cwd: %s", cwd);
+		if (!cwd[i])
+			break;
+	}
+	return chdir(cwd) < 0 ? err_errno(e, errno, "process.cwd: %s", cwd) : 0;
+}
+
 // The new root: its mounts, devices, then pivot_root. rootfs stays reachable only as "/". *ret_master is the terminal's
 // other end, if the process has one: /dev/console can only be made while the root is still writable.
 static int enter_root(const struct oci_config *c, int *ret_master, struct err *e)
@@ -91,7 +113,9 @@ static int enter_root(const struct oci_config *c, int *ret_master, struct err *e
 		if (*ret_master < 0)
 			return *ret_master;
 	}
-	return mounts_finish(c, e);
+	// While the root can still be written.
+	r = working_directory(c->process.cwd, true, e);
+	return r < 0 ? r : mounts_finish(c, e);
 }
 
 static int identity(const struct oci_config *c, struct err *e)
@@ -112,28 +136,6 @@ static int limits(const struct oci_process *p, struct err *e)
 			return err_errno(e, errno, "process.rlimits: %s", p->rlimits[i].type);
 	}
 	return 0;
-}
-
-// With `make`, cwd is made if it is missing. It is tried again as the user: root may be shut out where the user is not.
-static int working_directory(const char *cwd, bool make, struct err *e)
-{
-	char part[4096];
-
-	if (chdir(cwd) == 0 || errno == EACCES)
-		return 0;
-	if (errno != ENOENT || !make)
-		return err_errno(e, errno, "process.cwd: %s", cwd);
-	for (size_t i = 1; i < sizeof(part); i++) {
-		if (cwd[i] != '/' && cwd[i])
-			continue;
-		memcpy(part, cwd, i);
-		part[i] = '\0';
-		if (mkdir(part, 0755) < 0 && errno != EEXIST)
-			return err_errno(e, errno, "process.cwd: %s", cwd);
-		if (!cwd[i])
-			break;
-	}
-	return chdir(cwd) < 0 ? err_errno(e, errno, "process.cwd: %s", cwd) : 0;
 }
 
 // HOME from /etc/passwd when the config sets none.
@@ -229,8 +231,8 @@ void child_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); // nor this
 }
 
-int child_become(const struct oci_process *p, const struct oci_linux *l, bool make_cwd,
-		 char path[4096], struct err *e)
+int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],
+		 struct err *e)
 {
 	int r = limits(p, e);
 
@@ -241,7 +243,7 @@ int child_become(const struct oci_process *p, const struct oci_linux *l, bool ma
 	(void)umask(p->umask.set ? (mode_t)p->umask.v : 0022); // cannot fail
 	environ = p->env.v;
 	default_home(p->uid);
-	r = working_directory(p->cwd, make_cwd, e);
+	r = working_directory(p->cwd, false, e);
 	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
 	if (r == 0 && !p->no_new_privileges)
 		r = child_seccomp(l->seccomp, e);
@@ -271,7 +273,7 @@ static int set_up(const struct oci_config *c, int ctl, const int fds[3], char pa
 		return err_errno(e, errno, "linux.namespaces: cgroup");
 	r = identity(c, e);
 	r = r < 0 ? r : enter_root(c, ret_master, e);
-	r = r < 0 ? r : child_become(p, &c->lin, true, path, e);
+	r = r < 0 ? r : child_become(p, &c->lin, path, e);
 	return r < 0 ? err_wrap(e, "unable to start container process: error during container init")
 		     : 0;
 }

@@ -65,7 +65,7 @@ static _Noreturn void exec_main(const struct oci_config *c, const struct oci_pro
 
 		r = master < 0 ? master : child_ready(ctl, master, &e);
 	}
-	r = r < 0 ? r : child_become(p, &c->lin, false, path, &e);
+	r = r < 0 ? r : child_become(p, &c->lin, path, &e);
 	if (r == 0)
 		child_exec(p, path, &e);
 	(void)err_wrap(&e, "unable to start container process"); // told here

@@ -32,7 +32,7 @@ static const struct {
 	{ "tmpfs", "run", "/run", "mode=755", MS_NOSUID | MS_NODEV },
 	{ "tmpfs", "tmp", "/tmp", NULL, MS_NOSUID | MS_NODEV },
 	{ "cgroup2", "cgroup2", "/sys/fs/cgroup", "nsdelegate", MS_NOSUID | MS_NODEV | MS_NOEXEC },
-	{ "virtiofs", SHARE_TAG, AGENT_SHARE, NULL, MS_NODEV },
+	{ "virtiofs", SHARE_TAG, AGENT_SHARE, NULL, 0 }, // device nodes in an image are the guest's
 };
 
 static int mkdirs(const char *path)

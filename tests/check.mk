@@ -4,11 +4,11 @@
 deps-check:
 	@packaging/debian-deps.sh check 2>/dev/null || packaging/debian-deps.sh install
 
-TESTS_TAP = $(UNIT) $(wildcard tests/checks/*.sh tests/agent/*.sh tests/boot/*.bats tests/cli/*.bats)
+TESTS_TAP = $(UNIT) $(wildcard tests/checks/*.sh tests/agent/*.sh tests/boot/*.bats tests/cli/*.bats) tests/oci/run.sh
 check: deps-check
 	@$(MAKE) --no-print-directory MODE=$(MODE) check-built
 .PHONY: check-built
-check-built: all unit-tests $(SHARE)/vmlinux
+check-built: all unit-tests $(O)/tests/oci/probe $(SHARE)/vmlinux
 	@MODE=$(MODE) O=$(O) CHECK_CC='$(CC) $(CPPFLAGS) $(CFLAGS_all)' BULKHEAD_BIN=$(abspath $(O)/bin) \
 	  prove $(if $(V),-v) --timer --exec tests/run-one.sh $(TESTS_TAP)
 
