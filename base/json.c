@@ -31,6 +31,9 @@ static int prescan(const char *text, size_t len, unsigned depth_max, struct err 
 			i++;
 		} else if (c == '"') {
 			in_string = !in_string;
+		} else if (!in_string && c == '/') {
+			// yajl would skip a comment, and what is in it would be counted here.
+			return err_set(e, EINVAL, "invalid character '/' at offset %zu", i);
 		} else if (!in_string && (c == '{' || c == '[')) {
 			if (++depth > depth_max)
 				return err_set(e, EINVAL, "nested deeper than %u levels",

@@ -170,7 +170,7 @@ static int parse_top(struct oci_tree *t, const struct json_at *top, struct oci_c
 	}
 	if (json_member(top, "vm", &at)) {
 		c->has_vm = true;
-		if ((r = json_is_object(&at, e)) < 0)
+		if ((r = oci_parse_vm(t, &at, &c->vm, e)) < 0)
 			return r;
 	}
 	if ((r = parse_names(top, c, e)) < 0 ||

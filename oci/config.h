@@ -232,6 +232,29 @@ struct oci_linux {
 	bool has_intel_rdt, has_net_devices; // with anything in them
 };
 
+struct oci_vm_hw {
+	const char *key; // "hwConfig" or "hwconfig", as it is written
+	struct oci_opt_u32 vcpus;
+	struct oci_opt_u64 memory;             // bytes
+	const char *device_tree;               // NULL when absent or empty
+	bool has_dtdevs, has_iomems, has_irqs; // with anything in them
+};
+struct oci_vm {
+	struct {
+		const char *path; // absolute; NULL: no hypervisor object
+		struct oci_strv parameters;
+	} hypervisor;
+	struct {
+		const char *path;   // absolute; NULL: no kernel object
+		const char *initrd; // absolute; NULL when absent or empty
+		struct oci_strv parameters;
+	} kernel;
+	struct {
+		const char *path, *format; // NULL: no image object
+	} image;
+	struct oci_vm_hw hw;
+};
+
 struct oci_config {
 	const char *oci_version;
 	bool has_process;
@@ -248,6 +271,7 @@ struct oci_config {
 	bool has_linux;
 	struct oci_linux lin; // "linux" is a predefined macro
 	bool has_vm;
+	struct oci_vm vm;
 	struct oci_tree *tree; // private
 };
 

@@ -67,6 +67,7 @@ int oci_parse_resources(struct oci_tree *t, const struct json_at *at, struct oci
 			struct err *e);
 int oci_parse_seccomp(struct oci_tree *t, const struct json_at *at, struct oci_seccomp **ret,
 		      struct err *e);
+int oci_parse_vm(struct oci_tree *t, const struct json_at *at, struct oci_vm *vm, struct err *e);
 int oci_parse_mount(struct oci_tree *t, const struct json_at *at, void *elem, struct err *e);
 int oci_parse_hooks(struct oci_tree *t, const struct json_at *at, struct oci_hooks *hooks,
 		    struct err *e);

@@ -38,6 +38,8 @@ static void refused_texts(void **state)
 		{ "[\"\\u0000\"]", 0, "invalid string: \\u0000 at offset 2" },
 		{ "[\"\\\\\\u0000\"]", 0, "invalid string: \\u0000 at offset 4" },
 		{ "[\"\xff\"]", 0, "lexical error: invalid bytes in UTF8 string." },
+		{ "/* \" */[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", 0,
+		  "invalid character '/' at offset 0" },
 		{ "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", 0, "nested deeper than 16 levels" },
 	};
 
