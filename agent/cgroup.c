@@ -4,13 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent/cgroup_priv.h"
@@ -23,14 +26,15 @@
 #include "base/own.h"
 #include "oci/oci.h"
 
+enum { POD_RESERVE_BYTES = 3 << 20, POD_RESERVE_PART = 128 };
+
 // needs CONFIG_CGROUP_BPF
 // needs CONFIG_CGROUP_FREEZER
 // needs CONFIG_CGROUP_HUGETLB
 // needs CONFIG_CGROUP_PIDS
 // needs CONFIG_CPUSETS
 
-// A name that no container's id can have.
-#define AGENT_GROUP CGROUP_ROOT "/:agent"
+#define AGENT_GROUP CGROUP_MOUNT "/:agent"
 
 static int put(int group, const char *file, const char *text)
 {
@@ -57,18 +61,76 @@ static int delegate(int group)
 	return r;
 }
 
-int cgroups_prepare(struct err *e)
+// A container without a cgroup namespace of its own is not to see that there is a group above those it has asked for.
+// A namespace's root is where its maker is, so the agent goes there for a moment.
+static int make_pod_namespace(struct cgroups *all, int mount, struct err *e)
 {
-	int root AUTO_CLOSE = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
-	if (root < 0 || (mkdir(AGENT_GROUP, 0755) < 0 && errno != EEXIST))
-		return err_errno(e, errno, "mkdir %s", AGENT_GROUP);
-	r = put(root, ":agent/cgroup.procs", "0");
+	all->agent_ns_fd = open("/proc/self/ns/cgroup", O_RDONLY | O_CLOEXEC);
+	r = put(mount, "pod/cgroup.procs", "0");
+	if (all->agent_ns_fd < 0 || r < 0 || unshare(CLONE_NEWCGROUP) < 0)
+		return err_errno(e, r < 0 ? -r : errno, "entering %s", CGROUP_ROOT);
+	all->pod_ns_fd = open("/proc/self/ns/cgroup", O_RDONLY | O_CLOEXEC);
+	if (all->pod_ns_fd < 0 || setns(all->agent_ns_fd, CLONE_NEWCGROUP) < 0)
+		return err_errno(e, errno, "the cgroup namespace of %s", CGROUP_ROOT);
+	return 0;
+}
+
+// Without swap a guest whose memory is all used up does not come to the end of it: what little can be reclaimed, the pages
+// of running programs, is read back as fast as it goes, for minutes. So the containers together meet a limit before the
+// guest does, and whoever goes on allocating is killed at once. What is left is for the agent, and for the kernel to stay
+// above the watermarks at which it begins to reclaim (they grow with the square root of memory).
+static int limit_pod(int pod, struct err *e)
+{
+	char text[24];
+	struct sysinfo si;
+	uint64_t memory, reserve;
+	int r;
+
+	(void)sysinfo(&si); // cannot fail
+	memory = (uint64_t)si.freeram * si.mem_unit;
+	reserve = POD_RESERVE_BYTES + memory / POD_RESERVE_PART;
+	(void)snprintf(text, sizeof(text), "%" PRIu64, memory > reserve ? memory - reserve : 0);
+	r = put(pod, "memory.max", text);
+	return r < 0 ? err_errno(e, -r, "%s/memory.max", CGROUP_ROOT) : 0;
+}
+
+int cgroups_prepare(struct cgroups *all, struct err *e)
+{
+	int mount AUTO_CLOSE = open(CGROUP_MOUNT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int pod AUTO_CLOSE = -1, r;
+
+	if (mount < 0 || (mkdir(AGENT_GROUP, 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(CGROUP_ROOT, 0755) < 0 && errno != EEXIST))
+		return err_errno(e, errno, "making groups in %s", CGROUP_MOUNT);
+	pod = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pod < 0)
+		return err_errno(e, errno, "%s", CGROUP_ROOT);
+	r = make_pod_namespace(all, mount, e);
+	if (r < 0)
+		return r;
+	r = put(mount, ":agent/cgroup.procs", "0");
 	if (r < 0)
 		return err_errno(e, -r, "entering %s", AGENT_GROUP);
-	r = delegate(root);
-	return r < 0 ? err_errno(e, -r, "controllers of %s", CGROUP_ROOT) : 0;
+	r = delegate(mount);
+	r = r < 0 ? r : delegate(pod);
+	if (r < 0)
+		return err_errno(e, -r, "controllers of %s", CGROUP_MOUNT);
+	return limit_pod(pod, e);
+}
+
+pid_t cgroups_clone(const struct cgroups *all, unsigned long flags)
+{
+	pid_t pid;
+
+	if (all && setns(all->pod_ns_fd, CLONE_NEWCGROUP) < 0)
+		return -1;
+	pid = (pid_t)syscall(SYS_clone, flags, 0, NULL, NULL, 0);
+	if (all && pid != 0)
+		(void)setns(all->agent_ns_fd,
+			    CLONE_NEWCGROUP); // back to its own: nothing could refuse it
+	return pid;
 }
 
 // ---- names

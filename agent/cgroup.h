@@ -13,14 +13,18 @@ struct err;
 struct loop;
 struct oci_resources;
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+#define CGROUP_MOUNT "/sys/fs/cgroup"
+#define CGROUP_ROOT CGROUP_MOUNT "/pod" // above all containers
 enum { CGROUP_PATH_BYTES = 2048 };
 
-// All of them, and the kernel's news of them. on_oom: a process of that group was killed for want of memory.
+// All of them, and the kernel's news of them. The agent goes into a group of its own. The containers' are below another,
+// which may use as much memory as can be had without starving the agent and the kernel. on_oom: a process of that group
+// was killed for want of memory.
 int cgroups_new(struct loop *l, void (*on_oom)(void *arg, struct cgroup *g), void *arg,
 		struct cgroups **ret, struct err *e);
-// The agent into a group of its own, and the controllers there are handed on to the containers' groups.
-int cgroups_prepare(struct err *e);
+// clone(2) of a process that sees groups from CGROUP_ROOT down. It is in the agent's group until cgroup_enter. As fork,
+// it returns twice. all may be NULL.
+pid_t cgroups_clone(const struct cgroups *all, unsigned long flags);
 
 // Where a container's group is, below the root: its cgroupsPath, also as systemd's slice:prefix:name; "/ID" without one.
 int cgroup_path(const char *cgroups_path, const char *id, char ret[CGROUP_PATH_BYTES],

@@ -18,6 +18,8 @@ enum {
 struct cgroups {
 	struct loop *loop;
 	int fd; // inotify
+	int agent_ns_fd,
+		pod_ns_fd; // cgroup namespaces: the agent's, and one whose root is CGROUP_ROOT
 	void (*on_oom)(void *arg, struct cgroup *g);
 	void *arg;
 	struct cgroup *first;
@@ -38,6 +40,9 @@ struct cgroup {
 	void (*end_done)(void *arg);
 	void *end_arg;
 };
+
+// The groups of the agent and of the pod, with all controllers handed on.
+int cgroups_prepare(struct cgroups *all, struct err *e);
 
 int cgroup_watch(struct cgroup *g, struct err *e);
 void cgroup_unwatch(struct cgroup *g);

@@ -89,12 +89,16 @@ int cgroups_new(struct loop *l, void (*on_oom)(void *arg, struct cgroup *g), voi
 
 	if (!all)
 		return err_errno(e, ENOMEM, "cgroups");
-	*all = (struct cgroups){ .loop = l, .on_oom = on_oom, .arg = arg };
+	*all = (struct cgroups){
+		.loop = l, .on_oom = on_oom, .arg = arg, .agent_ns_fd = -1, .pod_ns_fd = -1
+	};
 	all->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	r = all->fd < 0 ? err_errno(e, errno, "inotify")
-			: loop_add_fd(l, "cgroups", all->fd, EPOLLIN, on_news, all, NULL, e);
+	r = all->fd < 0 ? err_errno(e, errno, "inotify") : cgroups_prepare(all, e);
+	r = r < 0 ? r : loop_add_fd(l, "cgroups", all->fd, EPOLLIN, on_news, all, NULL, e);
 	if (r < 0) {
 		close_fd(all->fd);
+		close_fd(all->agent_ns_fd);
+		close_fd(all->pod_ns_fd);
 		free(all);
 		return r;
 	}

@@ -200,8 +200,8 @@ static int launch(struct container *c, struct err *e)
 	int fds[3] = { -1, -1, -1 }, ctl = -1, r = process_stdio(p, fds, &ctl, e);
 
 	if (r == 0) {
-		p->pid = (pid_t)syscall(SYS_clone, clone_flags(c->config) | SIGCHLD, 0, NULL, NULL,
-					0);
+		p->pid = cgroups_clone(c->a->cgroups,
+				       (unsigned long)clone_flags(c->config) | SIGCHLD);
 		if (p->pid < 0)
 			r = err_errno(e, errno, "linux.namespaces: clone");
 		if (p->pid == 0) {

@@ -90,8 +90,7 @@ int guest_prepare(struct agent *a, struct err *e)
 			  guest_mounts[i].flags, guest_mounts[i].data) < 0)
 			return err_errno(e, errno, "mounting %s", guest_mounts[i].target);
 	}
-	r = cgroups_prepare(e);
-	r = r < 0 ? r : cgroups_new(a->loop, containers_oom, a, &a->cgroups, e);
+	r = cgroups_new(a->loop, containers_oom, a, &a->cgroups, e);
 	r = r < 0 ? r : loopback_up(e);
 	a->prepared = r == 0;
 	return r;
