@@ -39,6 +39,8 @@ struct agent {
 
 // guest.c: what a guest needs before its first container: mounts, cgroups, loopback. Idempotent.
 int guest_prepare(struct agent *a, struct err *e);
+// What the kernel remembers of files nobody uses keeps them open on the host: it forgets them.
+void guest_release(const struct agent *a);
 void guest_set_clock(int64_t seconds, uint32_t nanos);
 _Noreturn void guest_power_off(void);
 

@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "agent/cgroup.h"
+#include "agent/shared.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/loop.h"
@@ -91,8 +92,10 @@ static void on_group_gone(void *arg)
 {
 	struct container *c = arg;
 	struct ttrpc_call *call = take_ptr(&c->init.deleting);
+	struct agent *a = c->a;
 
 	container_free(c);
+	guest_release(a); // before the host is told
 	reply_empty(call);
 }
 
@@ -184,27 +187,14 @@ void container_process_runs(struct process *p)
 }
 
 // ---- create
-static int clone_flags(const struct oci_config *c)
-{
-	int f = CLONE_NEWNS;
-
-	f |= c->lin.ns[OCI_NS_PID].present ? CLONE_NEWPID : 0;
-	f |= c->lin.ns[OCI_NS_IPC].present ? CLONE_NEWIPC : 0;
-	f |= c->lin.ns[OCI_NS_UTS].present ? CLONE_NEWUTS : 0;
-	return f; // the network is the pod's; the cgroup namespace comes once the process is in its group
-}
-
 static int launch(struct container *c, struct err *e)
 {
 	struct process *p = &c->init;
 	int fds[3] = { -1, -1, -1 }, ctl = -1, r = process_stdio(p, fds, &ctl, e);
 
 	if (r == 0) {
-		p->pid = cgroups_clone(c->a->cgroups,
-				       (unsigned long)clone_flags(c->config) | SIGCHLD);
-		if (p->pid < 0)
-			r = err_errno(e, errno, "linux.namespaces: clone");
-		if (p->pid == 0) {
+		r = p->pid = shared_clone(c, 0, e);
+		if (r == 0) {
 			close_fd(p->ctl); // its end must be seen
 			child_main(c->config, ctl, fds);
 		}
@@ -212,7 +202,7 @@ static int launch(struct container *c, struct err *e)
 	for (unsigned i = 0; i < 3; i++)
 		close_fd(fds[i]);
 	close_fd(ctl);
-	if (r == 0 && c->cgroup)
+	if (r >= 0 && c->cgroup)
 		r = cgroup_enter(c->cgroup, p->pid, e);
 	r = r < 0 ? r : running_from_outside(&c->config->process, p->pid, e);
 	r = r < 0 ? r : process_watch(p, e);
@@ -269,6 +259,7 @@ static struct container *container_new(struct agent *a, const Agent__CreateReque
 	r = oci_config_parse((const char *)req->config.data, req->config.len, &c->config, e);
 	c->init.terminal = r == 0 && c->config->process.terminal;
 	r = r < 0 ? r : config_supported(c->config, e);
+	r = r < 0 ? r : shared_take(c, req, e);
 	r = r < 0 ? r : guest_prepare(a, e);
 	if (r < 0) {
 		container_free(c);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "agent/process.h"
+#include "oci/oci.h"
 
 struct cgroup;
 
@@ -19,7 +20,9 @@ struct container {
 	struct process init; // its state is the container's
 	struct process *execs;
 	struct cgroup *cgroup; // owned; NULL: none
-	bool removing;         // its group ends
+	struct container
+		*shared[OCI_NS_KINDS]; // whose namespaces it gets; only while it is created
+	bool removing;                 // its group ends
 };
 
 struct container *container_find(struct agent *a, const char *id);

@@ -16,6 +16,7 @@
 
 #include "agent/cgroup.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/own.h"
 
 // needs CONFIG_VIRTIO_FS
@@ -94,6 +95,13 @@ int guest_prepare(struct agent *a, struct err *e)
 	r = r < 0 ? r : loopback_up(e);
 	a->prepared = r == 0;
 	return r;
+}
+
+void guest_release(const struct agent *a)
+{
+	// A remount that changes nothing drops the directory entries of this file system, and with them its inodes.
+	if (a->prepared && mount(NULL, AGENT_SHARE, NULL, MS_REMOUNT | MS_NODEV, NULL) < 0)
+		log_warn("releasing files of the host: %s", strerror(errno));
 }
 
 void guest_set_clock(int64_t seconds, uint32_t nanos)

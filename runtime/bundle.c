@@ -92,12 +92,5 @@ int bundle_check(const struct oci_config *c, struct err *e)
 		return err_set(e, ENOTSUP, "linux.netDevices: not supported");
 	if (c->lin.has_intel_rdt)
 		return err_set(e, ENOTSUP, "linux.intelRdt: not supported");
-	for (unsigned i = 0; i < OCI_NS_KINDS; i++) {
-		if (c->lin.ns[i].path)
-			return err_set(
-				e, ENOTSUP,
-				"linux.namespaces: a path for \"%s\": joining a namespace of the host is not supported",
-				oci_ns_name[i]);
-	}
 	return 0;
 }

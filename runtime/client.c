@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "base/own.h"
+#include "oci/oci.h"
 #include "proto/task.pb-c.h"
 #include "proto/ttrpc.h"
 #include "runtime/client_priv.h"
@@ -149,14 +150,27 @@ static int name_proxy(Task__BulkheadCreateOptions *o, pid_t pid, struct err *e)
 
 int client_create(struct client *c, const struct client_create *req, struct err *e)
 {
+	Task__BulkheadShared shared[OCI_NS_KINDS], *list[OCI_NS_KINDS];
 	Task__BulkheadCreateOptions opts;
 	Task__CreateRequest q;
 	Task__Any any;
-	uint8_t packed[64]; // five numbers
+	uint8_t *packed AUTO_FREE = NULL;
 	int r = name_proxy(&opts, req->proxy, e);
 
 	if (r < 0)
 		return r;
+	opts.shared = list;
+	for (int i = 0; req->shared && i < OCI_NS_KINDS; i++) {
+		if (!req->shared[i])
+			continue;
+		task__bulkhead_shared__init(&shared[i]);
+		shared[i].type = unconst(oci_ns_name[i]);
+		shared[i].id = req->shared[i];
+		list[opts.n_shared++] = &shared[i];
+	}
+	packed = malloc(task__bulkhead_create_options__get_packed_size(&opts) + 1);
+	if (!packed)
+		return err_errno(e, ENOMEM, "Create");
 	task__any__init(&any);
 	any.type_url = unconst("bulkhead.v1.CreateOptions");
 	any.value.data = packed;
@@ -293,12 +307,24 @@ int client_wait(struct client *c, const char *id, uint32_t *ret_exit_status, str
 	return 0;
 }
 
-int client_shutdown(struct client *c, struct err *e)
+int client_shutdown(struct client *c, bool *ret_ends, struct err *e)
 {
+	Task__ShutdownResponse *resp;
 	Task__ShutdownRequest q;
+	struct answer a;
+	int r;
 
 	task__shutdown_request__init(&q);
-	return call_empty(c, "Shutdown", &q.base, CLIENT_QUICK_MS, e);
+	r = call(c, "Shutdown", &q.base, CLIENT_QUICK_MS, &a, e);
+	if (r < 0)
+		return r;
+	resp = task__shutdown_response__unpack(NULL, a.len, a.payload);
+	free(a.payload);
+	if (!resp)
+		return err_set(e, EPROTO, "Shutdown: malformed answer");
+	*ret_ends = resp->ends;
+	task__shutdown_response__free_unpacked(resp, NULL);
+	return 0;
 }
 
 int client_look(const char *root, const struct store_container *c, struct client_state *ret,

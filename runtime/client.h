@@ -29,6 +29,8 @@ void client_close(struct client *c);
 struct client_create {
 	const char *id, *bundle;
 	pid_t proxy;
+	char *const *
+		shared; // by enum oci_ns: the container whose namespace it gets, or NULL; NULL: none at all
 };
 int client_create(struct client *c, const struct client_create *req, struct err *e);
 int client_start(struct client *c, const char *id, struct err *e);
@@ -77,8 +79,8 @@ int client_event(struct client *c, const char *id, uint32_t seen, uint32_t wait_
 // Blocks until the container has stopped, without a deadline: the supervisor answers for a dead guest, and its own death
 // ends the connection (-EPIPE).
 int client_wait(struct client *c, const char *id, uint32_t *ret_exit_status, struct err *e);
-// The supervisor ends after its reply.
-int client_shutdown(struct client *c, struct err *e);
+// The supervisor ends after its reply, unless it has other containers: then *ret_ends is false.
+int client_shutdown(struct client *c, bool *ret_ends, struct err *e);
 
 // What a container is now, whoever is left to ask: a container without supervisor is stopped.
 int client_look(const char *root, const struct store_container *c, struct client_state *ret,

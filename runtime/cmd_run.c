@@ -9,6 +9,7 @@
 #include "runtime/create.h"
 #include "runtime/destroy.h"
 #include "runtime/launch.h"
+#include "runtime/placement.h"
 #include "runtime/proxy.h"
 #include "runtime/timings.h"
 #include "runtime/tty.h"
@@ -26,15 +27,17 @@ OWN_DEFINE(struct create *, create_end)
 OWN_DEFINE(struct proxy *, proxy_free)
 OWN_DEFINE(struct timings *, timings_free)
 
-static int connect_proxy(const struct create_request *req, const struct tty *tty,
-			 struct proxy **ret, struct err *e)
+static int connect_proxy(const struct create_request *req, const struct create *c,
+			 const struct tty *tty, struct proxy **ret, struct err *e)
 {
 	struct proxy_config cfg = { .root = req->root,
-				    .pod = req->id,
+				    .pod = create_pod(c),
 				    .id = req->id,
 				    .terminal = tty->fd >= 0,
 				    .tty_fd = tty->fd };
-	int r = proxy_new(&cfg, ret, e);
+	int r = placement_enter(create_placement(c), e);
+
+	r = r < 0 ? r : proxy_new(&cfg, ret, e);
 
 	return r < 0 ? r : proxy_connect(*ret, e);
 }
@@ -54,7 +57,8 @@ static int run_in_process(const struct create_request *req, const struct launch_
 	timings_mark(t, "supervisor ready");
 	if (!create_terminal(c))
 		tty_done(tty);
-	if ((r = create_container(c, getpid(), e)) < 0 || (r = connect_proxy(req, tty, &p, e)) < 0)
+	if ((r = create_container(c, getpid(), e)) < 0 ||
+	    (r = connect_proxy(req, c, tty, &p, e)) < 0)
 		return r;
 	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, getpid(), e)) < 0)
 		return r;

@@ -22,7 +22,9 @@
 #include "oci/oci.h"
 #include "runtime/bundle.h"
 #include "runtime/client.h"
+#include "runtime/destroy.h"
 #include "runtime/locate.h"
+#include "runtime/placement.h"
 #include "runtime/store.h"
 #include "runtime/supervisor.h"
 #include "runtime/tty.h"
@@ -41,14 +43,15 @@ enum {
 struct create {
 	const char *root, *id;
 	char *bundle, *rootfs;
-	char pod_dir[STORE_PATH_BYTES], kernel[LOCATE_BYTES], initrd[LOCATE_BYTES];
+	struct placement place;
+	char kernel[LOCATE_BYTES], initrd[LOCATE_BYTES];
 	struct oci_config *config;
 	unsigned long long memory_bytes;
 	unsigned vcpus;
 	int lock_fd, channel_fd, pidfd;
 	struct store_process supervisor;
 	struct client *client;
-	bool taken, committed;
+	bool taken, made, committed; // made: the supervisor has heard of it
 };
 
 OWN_DEFINE(struct create *, create_end)
@@ -63,9 +66,14 @@ bool create_terminal(const struct create *c)
 	return c->config->process.terminal;
 }
 
-const char *create_pod_dir(const struct create *c)
+const char *create_pod(const struct create *c)
 {
-	return c->pod_dir;
+	return c->place.pod;
+}
+
+const struct placement *create_placement(const struct create *c)
+{
+	return &c->place;
 }
 
 static int choose_memory(struct create *c, const char *given, struct err *e)
@@ -230,6 +238,19 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	return await_ready(c, e);
 }
 
+// A pod of its own, or the one that is there.
+static int find_pod(struct create *c, const struct create_request *req, struct err *e)
+{
+	int r;
+
+	if (c->place.member) {
+		c->supervisor = c->place.supervisor;
+		return 0;
+	}
+	r = store_remove_pod(c->root, c->id, e); // what a create that died left behind
+	return r < 0 ? r : start_supervisor(c, req, e);
+}
+
 int create_begin(const struct create_request *req, struct create **ret_create, struct err *e)
 {
 	struct create *c AUTO(create_end) = calloc(1, sizeof(*c));
@@ -240,10 +261,8 @@ int create_begin(const struct create_request *req, struct create **ret_create, s
 	c->root = req->root;
 	c->id = req->id;
 	c->lock_fd = c->channel_fd = c->pidfd = -1;
+	c->place = (struct placement){ .join = { -1, -1, -1 } };
 	r = check_request(c, req, e);
-	if (r < 0)
-		return r;
-	r = store_pod_path(c->root, c->id, NULL, c->pod_dir, e);
 	if (r < 0)
 		return r;
 	c->lock_fd = store_lock(c->root, c->id, true, e);
@@ -251,11 +270,13 @@ int create_begin(const struct create_request *req, struct create **ret_create, s
 		return c->lock_fd;
 	if (store_exists(c->root, c->id))
 		return err_set(e, EEXIST, "container with given ID already exists");
+	if (store_pod_used(c->root, c->id))
+		return err_set(e, EEXIST,
+			       "pod with given ID already exists, and has containers left");
 	c->taken = true;
-	// What a create that died left behind.
-	if ((r = store_remove_pod(c->root, c->id, e)) < 0 ||
-	    (r = start_supervisor(c, req, e)) < 0 ||
-	    (r = client_open(c->root, c->id, &c->client, e)) < 0)
+	if ((r = placement_decide(c->root, c->id, c->config, &c->place, e)) < 0 ||
+	    (r = find_pod(c, req, e)) < 0 ||
+	    (r = client_open(c->root, c->place.pod, &c->client, e)) < 0)
 		return r;
 	*ret_create = take_ptr(&c);
 	return 0;
@@ -267,8 +288,10 @@ int create_container(struct create *c, pid_t proxy, struct err *e)
 		.id = c->id,
 		.bundle = c->bundle,
 		.proxy = proxy,
+		.shared = c->place.from,
 	};
 
+	c->made = true;
 	return client_create(c->client, &req, e);
 }
 
@@ -307,7 +330,8 @@ int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct er
 		return r;
 	(void)clock_gettime(CLOCK_REALTIME, &now); // cannot fail for this clock
 	oci_time_print(now.tv_sec, (uint32_t)now.tv_nsec, created);
-	sc.id = sc.pod = unconst(c->id);
+	sc.id = unconst(c->id);
+	sc.pod = c->place.pod;
 	sc.bundle = c->bundle;
 	sc.rootfs = c->rootfs;
 	sc.created = created;
@@ -326,8 +350,9 @@ int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct er
 	if (r < 0)
 		return r;
 	c->committed = true;
-	(void)send(c->channel_fd, "C", 1,
-		   MSG_NOSIGNAL); // a supervisor that is gone makes a stopped container
+	if (c->channel_fd >= 0)
+		(void)send(c->channel_fd, "C", 1,
+			   MSG_NOSIGNAL); // a supervisor that is gone makes a stopped container
 	return 0;
 }
 
@@ -337,6 +362,8 @@ static void undo(struct create *c)
 	struct pollfd pfd = { .fd = c->pidfd, .events = POLLIN };
 	siginfo_t si;
 
+	if (c->place.member && c->made)
+		destroy_in_pod(c->client, c->id); // the pod goes on without it
 	client_close(take_ptr(&c->client));
 	close_fd(take_fd(&c->channel_fd));
 	if (c->pidfd >= 0) {
@@ -361,6 +388,7 @@ void create_end(struct create *c)
 	close_fd(c->pidfd);
 	if (c->config)
 		oci_config_free(c->config);
+	placement_done(&c->place);
 	free(c->bundle);
 	free(c->rootfs);
 	free(c);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes a container with a pod of its own, in steps that the caller interleaves with its proxy process; all of it is
+// Makes a container, in a pod of its own or in the one that it belongs to, in steps that the caller interleaves with its proxy process; all of it is
 // undone unless the last step is reached.
 #ifndef RUNTIME_CREATE_H
 #define RUNTIME_CREATE_H
@@ -10,6 +10,7 @@
 struct client;
 struct create;
 struct err;
+struct placement;
 
 struct create_request {
 	const char *root, *id, *bundle; // bundle NULL: the working directory
@@ -21,7 +22,8 @@ struct create_request {
 	int timings_fd;             // for the supervisor's marks; -1: none
 };
 
-// Checks everything that can be checked on this side, takes the id, starts the supervisor, and with it the machine.
+// Checks everything that can be checked on this side, takes the id, and starts the supervisor, and with it
+// the machine, unless the pod is there.
 int create_begin(const struct create_request *req, struct create **ret_create, struct err *e);
 // Makes the container in the guest; proxy is the process that will stand for it.
 int create_container(struct create *c, pid_t proxy, struct err *e);
@@ -31,7 +33,8 @@ int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct er
 void create_end(struct create *c);
 
 struct client *create_client(struct create *c); // borrowed
-const char *create_pod_dir(const struct create *c);
+const char *create_pod(const struct create *c); // its id
+const struct placement *create_placement(const struct create *c);
 bool create_terminal(const struct create *c); // process.terminal
 
 #endif

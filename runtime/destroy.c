@@ -42,22 +42,38 @@ static void see_off(int pidfd, int after_ms)
 	(void)waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | WNOHANG); // ours only in `run`
 }
 
-// Through the supervisor. Failures count only where the container must not be taken down.
+static void kill_and_wait(struct client *c, const char *id)
+{
+	uint32_t ignored;
+
+	(void)client_kill(c, id, SIGKILL, true, NULL); // the supervisor enforces it
+	(void)client_wait(c, id, &ignored, NULL);      // answered for a dead guest too
+}
+
+void destroy_in_pod(struct client *c, const char *id)
+{
+	uint32_t ignored;
+
+	kill_and_wait(c, id);
+	(void)client_delete(c, id, &ignored, NULL); // with the pod, if not now
+}
+
+// Through the supervisor. Failures count only where the container must not be taken down. *ret_ends: the supervisor goes.
 static int ask_supervisor(const char *root, const struct store_container *c, bool running,
-			  struct err *e)
+			  bool *ret_ends, struct err *e)
 {
 	struct client *cl AUTO(client_close) = NULL;
 	uint32_t ignored;
 
+	*ret_ends = true;
 	if (client_open(root, c->pod, &cl, NULL) < 0)
 		return 0; // it is going: see_off
-	if (running) {
-		(void)client_kill(cl, c->id, SIGKILL, true, NULL); // the supervisor enforces it
-		(void)client_wait(cl, c->id, &ignored, NULL);      // answered for a dead guest too
-	}
+	if (running)
+		kill_and_wait(cl, c->id);
 	if (client_delete(cl, c->id, &ignored, e) == -EBUSY)
-		return -EBUSY;           // started between the look and the delete
-	(void)client_shutdown(cl, NULL); // see_off deals with a failure
+		return -EBUSY; // started between the look and the delete
+	if (client_shutdown(cl, ret_ends, NULL) < 0)
+		*ret_ends = true; // see_off deals with it
 	return 0;
 }
 
@@ -66,7 +82,7 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 	struct container_owner o __attribute__((cleanup(own_container_done_))) = { 0 };
 	int supervisor AUTO_CLOSE = -1, proxy AUTO_CLOSE = -1;
 	struct client_state now;
-	bool live;
+	bool live, ends;
 	int r = store_container_read(root, id, &o.c, e);
 
 	if (r < 0) // a create that died, or a file that is damaged
@@ -81,13 +97,14 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 	supervisor = store_process_open(&o.c.supervisor);
 	proxy = o.c.proxy.pid == getpid() ? -1 : store_process_open(&o.c.proxy);
 	if (supervisor >= 0) {
-		r = ask_supervisor(root, &o.c, r < 0 || live, e);
+		r = ask_supervisor(root, &o.c, r < 0 || live, &ends, e);
 		if (r < 0)
 			return r;
-		see_off(supervisor, SUPERVISOR_END_MS);
+		if (ends)
+			see_off(supervisor, SUPERVISOR_END_MS);
 	}
 	see_off(proxy, PROXY_END_MS);
-	return store_remove(root, id, e);
+	return store_forget(root, id, o.c.pod, e);
 }
 
 int destroy_container(const char *root, const char *id, bool force, struct err *e)

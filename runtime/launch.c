@@ -73,7 +73,6 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 	struct create *c AUTO(create_end) = NULL;
 	struct proxy_config cfg = {
 		.root = req->root,
-		.pod = req->id,
 		.id = req->id,
 		.release = true,
 		.tty_fd = STDIN_FILENO,
@@ -84,6 +83,8 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 	if (r < 0)
 		return r;
 	launch_warn(req);
+	cfg.pod = create_pod(c);
+	cfg.place = create_placement(c);
 	cfg.terminal = create_terminal(c);
 	if ((r = proxy_fork(&cfg, proxy, e)) < 0 || (r = create_container(c, proxy->pid, e)) < 0 ||
 	    (r = proxy_fork_go(proxy, e)) < 0)
@@ -96,7 +97,8 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 static int start_container(const struct create_request *req, struct err *e)
 {
 	struct client *cl = NULL;
-	int r = client_open(req->root, req->id, &cl, e);
+	int r = client_reach(req->root, req->id, "cannot start a container that has stopped", &cl,
+			     e);
 
 	if (r == 0)
 		r = client_start(cl, req->id, e);

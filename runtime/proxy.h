@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 struct err;
+struct placement;
 struct proxy;
 
 struct proxy_config {
@@ -17,9 +18,10 @@ struct proxy_config {
 	// Descriptors 1 and 2 are given up as the process's streams end, so that their readers see it; a proxy that still
 	// has something to say keeps them.
 	bool release;
-	bool terminal;              // the standard streams are a terminal's two directions
-	int tty_fd;                 // where its size is asked for; -1: nowhere
-	const char *console_socket; // proxy_fork.h: a pty is made for it; NULL: none
+	bool terminal;                 // the standard streams are a terminal's two directions
+	int tty_fd;                    // where its size is asked for; -1: nowhere
+	const char *console_socket;    // proxy_fork.h: a pty is made for it; NULL: none
+	const struct placement *place; // proxy_fork.h: namespaces it enters; NULL: the caller's
 };
 
 // The ids of a process's standard streams are its proxy's: no two live proxies have the same.

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "runtime/placement.h"
 #include "runtime/proxy.h"
 #include "runtime/tty.h"
 
@@ -31,6 +32,7 @@ static _Noreturn void child(const struct proxy_config *cfg, int sock)
 
 	log_init(NULL, -1, LOG_TEXT, LOG_ERROR); // stderr is the container's from here on
 	log_plain_stderr(false);
+	r = cfg->place ? placement_enter(cfg->place, &e) : 0; // while their descriptors are there
 	// The log, locks, the client's socket, what the caller leaked to us: none of it may be held open.
 	if (dup2(sock, 3) < 0 || syscall(SYS_close_range, 4, ~0u, 0) < 0 ||
 	    fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
@@ -41,7 +43,7 @@ static _Noreturn void child(const struct proxy_config *cfg, int sock)
 	(void)prctl(PR_SET_NAME, "bulkhead-proxy"); // for people
 	if (recv(3, &word, 1, 0) != 1)
 		_exit(255);
-	r = cfg->console_socket ? tty_take_pty(cfg->console_socket, &e) : 0;
+	r = r == 0 && cfg->console_socket ? tty_take_pty(cfg->console_socket, &e) : r;
 	r = r < 0 ? r : proxy_new(cfg, &p, &e);
 	r = r < 0 ? r : proxy_connect(p, &e);
 	if (r < 0) {

@@ -266,6 +266,15 @@ static void on_finish(void *arg)
 	s->on_shutdown(s->arg);
 }
 
+static void reply_ends(struct ttrpc_call *call)
+{
+	Task__ShutdownResponse resp;
+
+	task__shutdown_response__init(&resp);
+	resp.ends = true;
+	service_reply(call, &resp.base);
+}
+
 // The reply is written by the loop: the end comes a round later.
 static void finish(struct service *s)
 {
@@ -273,7 +282,7 @@ static void finish(struct service *s)
 		return;
 	s->finished = true;
 	if (s->shutdown_call)
-		service_reply_empty(take_ptr(&s->shutdown_call));
+		reply_ends(take_ptr(&s->shutdown_call));
 	if (loop_add_timer(s->loop, "finish", 1, on_finish, s, &s->finish_timer, NULL) < 0)
 		s->on_shutdown(s->arg);
 }
@@ -300,14 +309,23 @@ void service_pod_gone(struct service *s, const char *why)
 	finish(s);
 }
 
+// A create that died may have left a container here that nobody knows.
+static bool has_containers(const struct service *s)
+{
+	for (const struct task *t = s->tasks; t; t = t->next)
+		if (t->init.proxy_fd >= 0 || store_exists(s->root, t->id))
+			return true;
+	return false;
+}
+
 void service_shutdown(struct service *s, struct ttrpc_call *call, const Task__ShutdownRequest *q)
 {
-	if (s->n_tasks > 0 && !q->now) {
+	if (has_containers(s) && !q->now) {
 		service_reply_empty(call);
 		return;
 	}
 	if (s->shutdown_call) {
-		service_reply_empty(call);
+		reply_ends(call);
 		return;
 	}
 	s->shutdown_call = call;
@@ -347,9 +365,10 @@ int service_new(struct loop *l, int listen_fd, void (*on_shutdown)(void *arg), v
 	return 0;
 }
 
-void service_set_pod(struct service *s, struct pod *p)
+void service_set_pod(struct service *s, struct pod *p, const char *root)
 {
 	s->pod = p;
+	s->root = root;
 }
 
 void service_free(struct service *s)

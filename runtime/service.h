@@ -13,7 +13,8 @@ struct service;
 int service_new(struct loop *l, int listen_fd, void (*on_shutdown)(void *arg), void *arg,
 		struct service **ret_service, struct err *e);
 void service_free(struct service *s);
-void service_set_pod(struct service *s, struct pod *p); // borrowed; before the loop runs
+// Before the loop runs; both are borrowed. root is the state directory.
+void service_set_pod(struct service *s, struct pod *p, const char *root);
 
 // The pod's events.
 void service_pod_ready(struct service *s);

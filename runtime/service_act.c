@@ -19,6 +19,7 @@ enum {
 	AGENT_START_MS = 60000,
 	AGENT_KILL_MS = 1000,     // a kill is answered after this, whatever the guest does
 	KILL_ESCALATE_MS = 10000, // SIGKILL without an end: the machine goes
+	AGENT_DELETE_MS = 20000,  // a guest that does not let go in time loses what it holds
 	LINGER_MS = 10000,        // for the proxy to take what the container wrote last
 	EXIT_UNKNOWN = 255,
 };
@@ -107,10 +108,13 @@ static void on_created(void *arg, int code, const char *message, const uint8_t *
 	task__create_response__init(&resp);
 	resp.pid = (uint32_t)p->proxy.pid;
 	service_reply(take_ptr(&t->create_call), &resp.base);
+	if (p->proxy_fd < 0) // its create has died meanwhile
+		service_signal(p, SIGKILL, true, NULL);
 }
 
 void service_send_create(struct service *s, struct task *t)
 {
+	Agent__Shared shared[OCI_NS_KINDS], *list[OCI_NS_KINDS];
 	Agent__CreateRequest q;
 	struct err e;
 
@@ -122,14 +126,40 @@ void service_send_create(struct service *s, struct task *t)
 	q.stdin_stream = t->init.streams[0];
 	q.stdout_stream = t->init.streams[1];
 	q.stderr_stream = t->init.streams[2];
+	q.shared = list;
+	for (int i = 0; i < OCI_NS_KINDS; i++) {
+		if (!t->shared[i])
+			continue;
+		agent__shared__init(&shared[i]);
+		memcpy(&shared[i].type, &oci_ns_name[i], sizeof(char *)); // read only
+		shared[i].id = t->shared[i];
+		list[q.n_shared++] = &shared[i];
+	}
 	if (service_call_agent(&t->init, "Create", &q.base, AGENT_CREATE_MS, on_created, &e) < 0) {
 		create_failed(t, TTRPC_INTERNAL, e.msg);
 		return;
 	}
-	free(take_ptr(&t->config)); // sent: nobody reads it again
+	task_sent(t);
 }
 
-// The options of our own command line name the process that stands for the container.
+static int take_shared(struct task *t, const Task__BulkheadShared *from, struct err *e)
+{
+	int kind = 0;
+
+	while (kind < OCI_NS_KINDS && strcmp(from->type, oci_ns_name[kind]) != 0)
+		kind++;
+	if (kind == OCI_NS_KINDS)
+		return err_set(e, EINVAL, "unknown namespace \"%.40s\"", from->type);
+	if (!service_find(t->service, from->id))
+		return err_set(e, ENOENT,
+			       "linux.namespaces: %s: container %s does not exist in the pod",
+			       from->type, from->id);
+	free(t->shared[kind]);
+	t->shared[kind] = strdup(from->id);
+	return t->shared[kind] ? 0 : err_errno(e, ENOMEM, "container");
+}
+
+// The options of our own command line name the process that stands for the container, and whose namespaces it gets.
 static int take_proxy(struct task *t, const Task__CreateRequest *q, struct err *e)
 {
 	Task__BulkheadCreateOptions *o;
@@ -143,6 +173,8 @@ static int take_proxy(struct task *t, const Task__CreateRequest *q, struct err *
 	if (!o)
 		return err_set(e, EINVAL, "malformed create options");
 	r = service_take_proxy(&t->init, o, e);
+	for (size_t i = 0; r == 0 && i < o->n_shared; i++)
+		r = take_shared(t, o->shared[i], e);
 	task__bulkhead_create_options__free_unpacked(o, NULL);
 	return r;
 }
@@ -171,6 +203,8 @@ void service_create(struct service *s, struct ttrpc_call *call, const Task__Crea
 	t->next = s->tasks;
 	s->tasks = t;
 	s->n_tasks++;
+	t->owner = !s->owned;
+	s->owned = true;
 	t->create_call = call;
 	r = take_proxy(t, q, &e);
 	if (r < 0)
@@ -199,9 +233,12 @@ static void ended(struct process *p, uint32_t exit_status)
 		pod_mark(t->service->pod, "exited");
 	service_process_stopped(t->service, p, exit_status);
 	// The proxy's end, or a delete, says that all output has been taken; this bounds it.
-	if (first && loop_add_timer(t->service->loop, "linger", LINGER_MS, on_linger, t,
-				    &t->linger_timer, NULL) < 0)
+	if (first && t->owner &&
+	    loop_add_timer(t->service->loop, "linger", LINGER_MS, on_linger, t, &t->linger_timer,
+			   NULL) < 0)
 		pod_power_off(t->service->pod);
+	if (first)
+		service_drop_unknown(t);
 }
 
 static void on_wait_reply(void *arg, int code, const char *message, const uint8_t *payload,
@@ -394,6 +431,57 @@ static void delete_exec(struct process *p, struct ttrpc_call *call)
 	service_exec_remove(p);
 }
 
+// The guest has let go of it, or has had its time. The host's mounts are taken away in any case.
+static void on_deleted(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
+{
+	struct process *p = service_ref_take(arg);
+	struct ttrpc_call *call = p ? take_ptr(&p->task->delete_call) : NULL;
+
+	(void)payload;
+	(void)len;
+	if (!p)
+		return;
+	if (code != TTRPC_OK && code != TTRPC_NOT_FOUND)
+		log_warn("deleting %s in the guest: %s", p->task->id, message);
+	if (p->state != PROCESS_STOPPED)
+		service_process_stopped(p->task->service, p, 128 + SIGKILL);
+	if (call)
+		reply_deleted(p, call);
+	service_task_remove(p->task->service, p->task);
+}
+
+static int delete_in_guest(struct task *t, struct err *e)
+{
+	Agent__DeleteRequest a;
+	int r;
+
+	agent__delete_request__init(&a);
+	a.id = t->id;
+	r = service_call_agent(&t->init, "Delete", &a.base, AGENT_DELETE_MS, on_deleted, e);
+	t->deleting = r == 0;
+	return r;
+}
+
+// A container among others.
+static void delete_member(struct task *t, struct ttrpc_call *call)
+{
+	struct err e;
+
+	if (t->deleting)
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "container is being deleted");
+	else if (delete_in_guest(t, &e) < 0)
+		ttrpc_call_fail(call, TTRPC_INTERNAL, "%s", e.msg);
+	else
+		t->delete_call = call;
+}
+
+void service_drop_unknown(struct task *t)
+{
+	if (!t->owner && !t->deleting && t->init.state == PROCESS_STOPPED && t->init.proxy_fd < 0 &&
+	    !pod_is_gone(t->service->pod) && !store_exists(t->service->root, t->id))
+		(void)delete_in_guest(t, NULL); // without memory it stays until the pod goes
+}
+
 void service_delete(struct service *s, struct ttrpc_call *call, const Task__DeleteRequest *q)
 {
 	struct process *p = service_find_process(s, call, q->id, q->exec_id);
@@ -414,11 +502,14 @@ void service_delete(struct service *s, struct ttrpc_call *call, const Task__Dele
 				p->task->paused ? "paused" : "running");
 		return;
 	}
-	if (p->state == PROCESS_CREATED)
-		pod_kill(s->pod,
-			 "its only container is deleted before it ran"); // stops the container too
-	else
+	if (p->task->owner && p->state == PROCESS_CREATED)
+		pod_kill(s->pod, "its first container is deleted before it ran"); // stops all
+	else if (p->task->owner)
 		pod_power_off(s->pod);
+	else if (!pod_is_gone(s->pod)) {
+		delete_member(p->task, call);
+		return;
+	}
 	reply_deleted(p, call);
 	service_task_remove(s, p->task);
 }

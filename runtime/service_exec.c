@@ -33,8 +33,13 @@ static void on_proxy(void *arg, uint32_t events)
 	    (p->state == PROCESS_STOPPED || p->state == PROCESS_CREATED)) {
 		service_exec_remove(p); // the command line's: nobody else deletes it
 	} else if (p->state == PROCESS_STOPPED) {
-		// It has taken what there was to take: the machine has nothing left to do.
-		pod_power_off(p->task->service->pod);
+		// It has taken what there was to take: the machine has nothing left to do, if it was the pod's own.
+		if (p->task->owner)
+			pod_power_off(p->task->service->pod);
+		else
+			service_drop_unknown(p->task);
+	} else if (p->state == PROCESS_CREATING && !p->task->owner) {
+		// Its create has died. The guest is asked when it has answered.
 	} else {
 		// The process that stands for the container was killed: so is the container.
 		log_info("the proxy of %s %s is gone: killing it", p->task->id, process_exec_id(p));

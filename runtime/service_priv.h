@@ -10,13 +10,15 @@
 #include "runtime/service.h"
 #include "runtime/task.h"
 
-enum { SERVICE_TASKS_MAX = 1 }; // a pod of the command line holds one container
+enum { SERVICE_TASKS_MAX = 256 };
 
 struct service {
 	struct loop *loop;
 	struct ttrpc_server *server;
 	struct pod *pod;
+	const char *root; // of the state
 	struct task *tasks;
+	bool owned; // it has had its first container, which the pod ends with
 	unsigned n_tasks;
 	uint64_t last_serial; // of a process
 	void (*on_shutdown)(void *arg);
@@ -54,6 +56,8 @@ void service_process_stopped(struct service *s, struct process *p, uint32_t exit
 void service_tell_events(struct task *t);
 void service_drop_events(struct task *t);
 void service_await_events(struct service *s); // listens to the agent's, as long as there is one
+// A member that has ended, and that no state.json tells of: its create has died.
+void service_drop_unknown(struct task *t);
 void service_task_remove(struct service *s, struct task *t);
 void service_send_create(struct service *s, struct task *t);
 void service_exec_start(struct process *p, struct ttrpc_call *call);

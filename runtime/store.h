@@ -43,6 +43,10 @@ int store_container_write(const char *root, const struct store_container *c, str
 int store_lock(const char *root, const char *id, bool create, struct err *e);
 bool store_exists(const char *root, const char *id); // has a state.json
 int store_remove_pod(const char *root, const char *id, struct err *e);
+bool store_pod_used(const char *root, const char *id); // a container of that pod has a state.json
+// Removes what is known of a container, and its pod's directory with the pod's last container; the caller holds its lock.
+// Missing ones are fine.
+int store_forget(const char *root, const char *id, const char *pod, struct err *e);
 // Removes both directories of a container that has a pod of its own. Missing ones are fine.
 int store_remove(const char *root, const char *id, struct err *e);
 

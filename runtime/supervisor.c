@@ -112,7 +112,7 @@ static int begin(struct supervisor *s, struct err *e)
 	    (r = loop_add_signal(s->loop, "SIGTERM", SIGTERM, on_term, s, NULL, e)) < 0 ||
 	    (r = pod_boot(s->loop, s->cfg, &pod_events, s, &s->pod, e)) < 0)
 		return r;
-	service_set_pod(s->service, s->pod);
+	service_set_pod(s->service, s->pod, s->cfg->root);
 	return loop_add_fd(s->loop, "channel", s->channel_fd, EPOLLIN, on_channel, s,
 			   &s->channel_src, e);
 }

@@ -24,7 +24,7 @@ static int task_load(struct task *t, const char *share_dir, struct err *e)
 	if (r < 0)
 		return r;
 	r = share_add(share_dir, t->id, t->bundle, rootfs, c, &t->config, &t->config_len, e);
-	t->shared = r == 0;
+	t->exported = r == 0;
 	t->init.terminal = c->process.terminal;
 	return r;
 }
@@ -62,14 +62,24 @@ void task_free(struct task *t, const char *share_dir)
 	if (t->create_call)
 		ttrpc_call_fail(take_ptr(&t->create_call), TTRPC_NOT_FOUND,
 				"container does not exist");
+	if (t->delete_call)
+		ttrpc_call_fail(take_ptr(&t->delete_call), TTRPC_NOT_FOUND,
+				"container does not exist");
 	process_done(&t->init);
-	if (t->shared)
+	if (t->exported)
 		share_remove(share_dir, t->id);
 	loop_remove(t->linger_timer);
+	task_sent(t);
 	free(t->id);
 	free(t->bundle);
-	free(t->config);
 	free(t);
+}
+
+void task_sent(struct task *t)
+{
+	free(take_ptr(&t->config));
+	for (size_t i = 0; i < OCI_NS_KINDS; i++)
+		free(take_ptr(&t->shared[i]));
 }
 
 struct process *task_process(struct task *t, const char *exec_id)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "oci/oci.h"
 #include "runtime/process.h"
 
 struct err;
@@ -21,20 +22,24 @@ struct task {
 	char *id, *bundle;
 	char *config; // for the guest, until it has been sent
 	size_t config_len;
-	struct ttrpc_call *create_call; // to be answered
-	struct process init;            // its state is the container's
+	struct ttrpc_call *create_call, *delete_call; // to be answered
+	struct process init;                          // its state is the container's
 	struct process *execs;
 	struct loop_source *linger_timer;
 	bool paused;
-	uint32_t oom; // kills for want of memory so far
+	bool deleting;              // in the guest
+	bool owner;                 // the pod's first container: the pod ends with it
+	char *shared[OCI_NS_KINDS]; // whose namespace it gets, until it has been sent; owned
+	uint32_t oom;               // kills for want of memory so far
 	struct event_waiter *event_waiters;
-	bool shared; // its files are in the share
+	bool exported; // its files are in the share
 };
 
 // Reads and checks the bundle's config.json and puts its files into the share. *ret_task is on no list yet.
 int task_new(struct service *s, const char *share_dir, const char *id, const char *bundle,
 	     uint64_t serial, struct task **ret_task, struct err *e);
 void task_free(struct task *t, const char *share_dir); // answers who still waits
+void task_sent(struct task *t);                        // drops what was for the guest
 
 // An empty exec_id is the first process; NULL when there is no such.
 struct process *task_process(struct task *t, const char *exec_id);
