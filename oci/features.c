@@ -142,9 +142,9 @@ static void put_linux(struct json_out *o)
 	put_list(o, "capabilities", capabilities);
 	json_out_key(o, "cgroup");
 	json_out_open(o, '{');
-	json_out_kbool(o, "v1", false);
+	json_out_kbool(o, "v1", true);
 	json_out_kbool(o, "v2", true);
-	json_out_kbool(o, "systemd", false);
+	json_out_kbool(o, "systemd", true);
 	json_out_kbool(o, "systemdUser", false);
 	json_out_kbool(o, "rdma", false);
 	json_out_close(o, '}');

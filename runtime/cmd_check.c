@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/vfs.h>
-#include <linux/magic.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/own.h"
 #include "runtime/cli.h"
+#include "runtime/host_layout.h"
 #include "runtime/locate.h"
 #include "vmm/vmm.h"
 
@@ -59,21 +58,39 @@ static bool check_hypervisors(void)
 	return mshv || soft;
 }
 
+// Which hierarchies there are, which of the controllers that a pod's group uses, and whether a group can be made.
+static int find_cgroups(const struct host_layout *l, char *text, size_t room, struct err *e)
+{
+	static const char *const controllers[] = { "cpu", "cpuset", "memory", "pids" };
+	size_t n = (size_t)snprintf(text, room, "%s:", host_layout_name(l)); // fits
+
+	if (l->n == 0)
+		return err_set(e, ENOENT, "no cgroup file system is mounted: not used");
+	for (unsigned c = 0; c < sizeof(controllers) / sizeof(controllers[0]); c++)
+		for (unsigned i = 0; i < l->n; i++) {
+			if (!host_hierarchy_has(&l->v[i], controllers[c]))
+				continue;
+			if (access(l->v[i].own, W_OK) < 0)
+				return err_errno(e, errno, "%s %s: not used", text, l->v[i].own);
+			n += (size_t)snprintf(text + n, room - n, " %s", controllers[c]); // fits
+		}
+	return 0;
+}
+
 static bool check_host(void)
 {
-	struct statfs fs;
+	struct host_layout layout;
+	char text[64];
 	struct err e;
 	int r = geteuid() == 0 ? 0
 			       : err_set(&e, EPERM,
 					 "not root: mounts for the guest's share cannot be made");
 	bool ok = row("privileges", r, "root", &e);
 
-	r = statfs("/sys/fs/cgroup", &fs) < 0 ? err_errno(&e, errno, "/sys/fs/cgroup")
-	    : fs.f_type != CGROUP2_SUPER_MAGIC
-		    ? err_set(&e, ENOTSUP, "/sys/fs/cgroup is not cgroup v2")
-		    : 0;
-	(void)row("cgroups", r, "v2 (host placement is not used: limits hold inside the guest)",
-		  &e); // not needed
+	r = host_layout_read(NULL, NULL, &layout, &e);
+	r = r < 0 ? r : find_cgroups(&layout, text, sizeof(text), &e);
+	host_layout_done(&layout);
+	(void)row("cgroups", r, text, &e); // not needed: limits hold in the guest
 	return ok;
 }
 

@@ -10,12 +10,14 @@
 #include "runtime/supervisor.h"
 
 struct supervisor_options {
-	const char *memory_bytes;
+	const char *memory_bytes, *bundle;
 	bool timings;
 };
 static const struct cli_option options[] = {
 	{ "memory-bytes", 0, CLI_STRING, offsetof(struct supervisor_options, memory_bytes), "N",
 	  "guest memory" },
+	{ "bundle", 0, CLI_STRING, offsetof(struct supervisor_options, bundle), "DIR",
+	  "of the pod's container" },
 	{ "timings", 0, CLI_FLAG, offsetof(struct supervisor_options, timings), NULL,
 	  "write marks to descriptor 4" },
 	CLI_END,
@@ -29,6 +31,8 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 		.id = argv[0],
 		.hypervisor = g->hypervisor,
 		.kernel = g->kernel,
+		.cgroup_manager = g->cgroup_manager,
+		.bundle = o->bundle,
 		.initrd = g->initrd,
 		.memory_bytes = o->memory_bytes ? strtoull(o->memory_bytes, NULL, 10) : 0,
 		.vcpus = g->vcpus ? (unsigned)strtoul(g->vcpus, NULL, 10) : 1,
@@ -37,7 +41,8 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 	};
 
 	(void)argc;
-	if (!g->kernel || !g->initrd || fcntl(SUPERVISOR_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0)
+	if (!g->kernel || !g->initrd || !o->bundle ||
+	    fcntl(SUPERVISOR_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;
 	if (o->timings && fcntl(SUPERVISOR_TIMINGS_FD, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;

@@ -40,6 +40,9 @@ enum {
 	SUPERVISOR_END_MS = 10000,
 };
 
+#define BUS_ADDRESS \
+	"DBUS_SYSTEM_BUS_ADDRESS" // all that the supervisor takes over from our environment
+
 struct create {
 	const char *root, *id;
 	char *bundle, *rootfs;
@@ -200,7 +203,8 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 		self[] = "/proc/self/exe";
 	char root[STORE_PATH_BYTES + 16], hv[32], name[] = "bulkhead", debug[] = "--debug",
 						  verb[] = "supervisor";
-	char timings[] = "--timings", *argv[20], *envp[] = { NULL };
+	char timings[] = "--timings", manager[40], *bundle AUTO_FREE = NULL, *argv[20];
+	char bus[512], *envp[] = { NULL, NULL };
 	int theirs AUTO_CLOSE = -1, pair[2], map[5], n = 0, r;
 	pid_t pid;
 
@@ -215,16 +219,25 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	(void)snprintf(vcpus, sizeof(vcpus), "--vcpus=%u", c->vcpus);                   // fits
 	(void)snprintf(hv, sizeof(hv), "--hypervisor=%.16s", req->hypervisor); // one of four words
 	(void)snprintf(id, sizeof(id), "%s", c->id); // an id is at most NAME_MAX
+	(void)snprintf(manager, sizeof(manager), "--cgroup-manager=%.16s",
+		       req->cgroup_manager); // one of three words
+	if (asprintf(&bundle, "--bundle=%s", c->bundle) < 0)
+		return err_errno(e, (bundle = NULL, ENOMEM), "create");
+	if (getenv(BUS_ADDRESS) &&
+	    snprintf(bus, sizeof(bus), BUS_ADDRESS "=%s", getenv(BUS_ADDRESS)) < (int)sizeof(bus))
+		envp[0] = bus;
 	argv[n++] = name;
 	argv[n++] = root;
 	argv[n++] = kernel;
 	argv[n++] = initrd;
 	argv[n++] = hv;
 	argv[n++] = vcpus;
+	argv[n++] = manager;
 	if (req->debug)
 		argv[n++] = debug;
 	argv[n++] = verb;
 	argv[n++] = memory;
+	argv[n++] = bundle;
 	if (req->timings_fd >= 0)
 		argv[n++] = timings;
 	argv[n++] = id;

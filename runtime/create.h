@@ -14,6 +14,7 @@ struct placement;
 
 struct create_request {
 	const char *root, *id, *bundle; // bundle NULL: the working directory
+	const char *cgroup_manager;     // as the option
 	const char *hypervisor, *kernel, *initrd, *memory, *vcpus; // as the options; NULL: default
 	bool debug;
 	bool detach;                // the caller does not stay: its terminal cannot be used

@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "runtime/bundle.h"
 #include "runtime/client.h"
+#include "runtime/host_place.h"
 #include "runtime/proxy.h"
 #include "runtime/proxy_fork.h"
 #include "runtime/store.h"
@@ -207,7 +208,9 @@ static int with_child(struct flow *f, struct proxy_child *child, struct err *e)
 {
 	int r = proxy_fork(&f->proxy, child, e);
 
-	if (r < 0 || (r = announce(f, child->pid, e)) < 0 || (r = proxy_fork_go(child, e)) < 0 ||
+	if (r < 0 ||
+	    (r = host_place_join(f->req->root, f->req->id, f->proxy.pod, child->pid, e)) < 0 ||
+	    (r = announce(f, child->pid, e)) < 0 || (r = proxy_fork_go(child, e)) < 0 ||
 	    (r = client_exec_start(f->client, f->req->id, f->exec_id, e)) < 0)
 		return r;
 	return tell_pid(f->req, child->pid, e);

@@ -11,6 +11,7 @@
 #include "runtime/client.h"
 #include "runtime/create.h"
 #include "runtime/destroy.h"
+#include "runtime/host_place.h"
 #include "runtime/proxy.h"
 #include "runtime/proxy_fork.h"
 #include "runtime/tty.h"
@@ -54,6 +55,7 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.root = g->root,
 		.id = id,
 		.bundle = o->bundle,
+		.cgroup_manager = g->cgroup_manager,
 		.hypervisor = g->hypervisor,
 		.kernel = g->kernel,
 		.initrd = g->initrd,
@@ -65,6 +67,19 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.timings_fd = -1,
 	};
 	return check_hypervisor(g->hypervisor, e);
+}
+
+static int place_proxy(const struct create_request *req, const char *pod, pid_t pid, struct err *e)
+{
+	struct host_place_request q = {
+		.manager = req->cgroup_manager,
+		.bundle = req->bundle ? req->bundle : ".",
+		.id = req->id,
+		.pid = pid,
+	};
+
+	return strcmp(pod, req->id) == 0 ? host_place_join(req->root, req->id, pod, pid, e)
+					 : host_place_member(&q, req->root, pod, e);
 }
 
 static int create_with_proxy(const struct create_request *req, const struct launch_options *o,
@@ -86,8 +101,9 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 	cfg.pod = create_pod(c);
 	cfg.place = create_placement(c);
 	cfg.terminal = create_terminal(c);
-	if ((r = proxy_fork(&cfg, proxy, e)) < 0 || (r = create_container(c, proxy->pid, e)) < 0 ||
-	    (r = proxy_fork_go(proxy, e)) < 0)
+	if ((r = proxy_fork(&cfg, proxy, e)) < 0 ||
+	    (r = place_proxy(req, create_pod(c), proxy->pid, e)) < 0 ||
+	    (r = create_container(c, proxy->pid, e)) < 0 || (r = proxy_fork_go(proxy, e)) < 0)
 		return r;
 	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, proxy->pid, e)) < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include "base/own.h"
 #include "oci/oci.h"
 #include "runtime/cli.h"
+#include "runtime/host_place.h"
 
 static const struct cli_command *const commands[] = {
 	&cmd_check, &cmd_create, &cmd_delete, &cmd_events,     &cmd_exec,   &cmd_features,
@@ -42,7 +43,8 @@ static const struct cli_option global_options[] = {
 	  "cgroupsPath is slice:prefix:name" },
 	{ "criu", 0, CLI_IGNORED_STRING, 0, "PATH", "accepted, ignored" },
 	{ "rootless", 0, CLI_IGNORED_STRING, 0, "VALUE", "accepted, ignored" },
-	{ "cgroup-manager", 0, CLI_IGNORED_STRING, 0, "NAME", "accepted, ignored" },
+	{ "cgroup-manager", 0, CLI_STRING, G(cgroup_manager), "NAME",
+	  "cgroupfs (default), systemd, or disabled: no cgroup on the host" },
 	{ "version", 'v', CLI_FLAG, G(version), NULL, "print the version" },
 	CLI_END,
 };
@@ -203,6 +205,7 @@ int main(int argc, char **argv)
 
 	(void)signal(SIGPIPE, SIG_IGN); // a peer that is gone is an error of its write
 	g.hypervisor = "auto";
+	g.cgroup_manager = "cgroupfs";
 	g.root = default_root(root, sizeof(root));
 	if (cli_parse(global_options, &g, argc - 1, argv + 1, &used, &help, &e) < 0) {
 		(void)fprintf(stderr, "Incorrect Usage: %s\n\n",
@@ -237,6 +240,13 @@ int main(int argc, char **argv)
 		log_error("unknown hypervisor \"%s\" (auto, mshv or soft)", g.hypervisor);
 		return 1;
 	}
+	if (!host_place_manager_known(g.cgroup_manager)) {
+		log_error("unknown cgroup manager \"%s\" (cgroupfs, systemd or disabled)",
+			  g.cgroup_manager);
+		return 1;
+	}
+	if (g.systemd_cgroup && strcmp(g.cgroup_manager, "disabled") != 0)
+		g.cgroup_manager = "systemd";
 	c = find_command(argv[0]);
 	if (!c) {
 		(void)fprintf(stderr, "No help topic for '%s'\n",

@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "base/own.h"
 #include "proto/agent.pb-c.h"
+#include "runtime/host_cgroup.h"
 #include "runtime/pod_priv.h"
 #include "runtime/tree.h"
 
@@ -34,9 +35,19 @@ bool pod_is_gone(const struct pod *p)
 	return p->gone;
 }
 
+const char *pod_id(const struct pod *p)
+{
+	return p->id;
+}
+
 const char *pod_share_dir(const struct pod *p)
 {
 	return p->share_dir;
+}
+
+int pod_update(struct pod *p, const struct oci_resources *res, struct err *e)
+{
+	return p->cgroup ? host_cgroup_update(p->cgroup, res, e) : 0;
 }
 
 static void child_kill(struct pod_child *c)
@@ -189,6 +200,7 @@ int pod_boot(struct loop *l, const struct pod_config *cfg, const struct pod_even
 	p->arg = arg;
 	p->id = cfg->id;
 	p->timings_fd = cfg->timings_fd;
+	p->cgroup = cfg->cgroup;
 	p->vmm = (struct pod_child){ .pod = p, .name = "bulkhead-vmm", .pidfd = -1 };
 	p->fs = (struct pod_child){ .pod = p, .name = "bulkhead-fs", .pidfd = -1 };
 	p->console.pipe_fd = p->console.file_fd = p->messages.pipe_fd = p->messages.file_fd = -1;

@@ -12,7 +12,9 @@
 #include "proto/ttrpc.h"
 
 struct err;
+struct host_cgroup;
 struct loop;
+struct oci_resources;
 struct pod;
 struct ProtobufCMessage;
 
@@ -22,6 +24,8 @@ struct pod_config {
 	const char *kernel, *initrd; // paths
 	uint64_t memory_bytes;
 	unsigned vcpus;
+	const char *cgroup_manager, *bundle; // of the container that the pod is made for
+	struct host_cgroup *cgroup;          // this process is in it; NULL: none. Borrowed
 	bool debug;
 	int timings_fd; // marks of the boot are written here as lines; -1: nowhere
 };
@@ -40,11 +44,15 @@ void pod_free(struct pod *p); // kills what runs
 
 bool pod_is_ready(const struct pod *p);
 bool pod_is_gone(const struct pod *p);
+const char *pod_id(const struct pod *p);
 const char *pod_share_dir(const struct pod *p);
 
 // A call to the agent; msg is packed at once. On failure fn is not called.
 int pod_call(struct pod *p, const char *method, const struct ProtobufCMessage *msg, int timeout_ms,
 	     ttrpc_reply_fn *fn, void *arg, struct err *e);
+
+// The host's part of an update: quota, shares and cpuset of the vCPU threads.
+int pod_update(struct pod *p, const struct oci_resources *res, struct err *e);
 
 // For --timings: a line with the time, and the machine's counters if it has any. name is a literal.
 void pod_mark(struct pod *p, const char *name);

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "runtime/host_cgroup.h"
 #include "runtime/pod_priv.h"
 #include "runtime/vmm_control.h"
 
@@ -64,6 +65,21 @@ static void on_started(struct pod *p, struct vmm_control_msg *m)
 	pod_mark(p, "guest entered");
 }
 
+// Once: whoever has the guest's bytes in its hands shall not have us move threads forever.
+static void on_vcpus(struct pod *p, const struct vmm_control_vcpus *m)
+{
+	pid_t tids[VMM_CONTROL_VCPUS_MAX];
+	struct err e;
+
+	if (!p->cgroup || p->vcpus_placed || m->n > VMM_CONTROL_VCPUS_MAX)
+		return;
+	p->vcpus_placed = true;
+	for (unsigned i = 0; i < m->n; i++)
+		tids[i] = m->tids[i];
+	if (host_cgroup_add_vcpus(p->cgroup, p->vmm.pid, tids, m->n, &e) < 0)
+		log_error("vCPU threads: %s", e.msg);
+}
+
 static void on_message(void *arg, uint32_t events)
 {
 	struct pod *p = arg;
@@ -82,6 +98,9 @@ static void on_message(void *arg, uint32_t events)
 	switch (m.type) {
 	case VMM_CONTROL_STARTED:
 		on_started(p, &m);
+		break;
+	case VMM_CONTROL_VCPUS:
+		on_vcpus(p, &m.u.vcpus);
 		break;
 	case VMM_CONTROL_COUNTERS:
 		if (p->n_marks)

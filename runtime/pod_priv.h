@@ -48,6 +48,8 @@ struct pod {
 	struct loop_source *control_src;
 	struct pod_mark marks[POD_MARKS_MAX]; // counters asked for, in order
 	unsigned n_marks;
+	struct host_cgroup *cgroup; // borrowed; NULL: none
+	bool vcpus_placed;
 	char end_text[512]; // the VMM's last message; "" if there was none
 	bool ready, stopping, gone;
 	char why[1024];

@@ -25,7 +25,8 @@ enum {
 struct asked {
 	struct service *service;
 	struct ttrpc_call *call;
-	uint64_t serial; // of the container's first process
+	uint64_t serial;           // of the container's first process
+	struct oci_update *update; // owned; of Update: the host's part comes after the guest's
 	// The container may be gone: then t is NULL. Answers the call.
 	void (*done)(struct task *t, struct ttrpc_call *call, const uint8_t *payload, size_t len);
 };
@@ -39,11 +40,30 @@ static struct task *task_of(const struct service *s, uint64_t serial)
 	return t;
 }
 
+static void asked_free(struct asked *a)
+{
+	oci_update_free(a->update);
+	free(a);
+}
+
+// A container of somebody else's pod has its limits in the guest alone.
+static int update_host(const struct asked *a, struct err *e)
+{
+	const struct task *t = task_of(a->service, a->serial);
+
+	if (!a->update || !t || strcmp(t->id, pod_id(a->service->pod)) != 0)
+		return 0;
+	return pod_update(a->service->pod, &a->update->r, e);
+}
+
 static void on_answer(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
 	struct asked *a = arg;
+	struct err e;
 
-	if (code == TTRPC_OK)
+	if (code == TTRPC_OK && update_host(a, &e) < 0)
+		ttrpc_call_fail_err(a->call, &e);
+	else if (code == TTRPC_OK)
 		a->done(task_of(a->service, a->serial), a->call, payload, len);
 	else if (code == TTRPC_UNAVAILABLE)
 		ttrpc_call_fail(a->call, TTRPC_FAILED_PRECONDITION, "container not running");
@@ -52,25 +72,34 @@ static void on_answer(void *arg, int code, const char *message, const uint8_t *p
 				"the guest did not answer in time");
 	else
 		ttrpc_call_fail(a->call, (enum ttrpc_code)code, "%s", message);
-	free(a);
+	asked_free(a);
+}
+
+static void ask_update(struct task *t, struct ttrpc_call *call, struct oci_update *update,
+		       const char *method, const struct ProtobufCMessage *msg,
+		       void (*done)(struct task *t, struct ttrpc_call *call, const uint8_t *payload,
+				    size_t len))
+{
+	struct asked *a = malloc(sizeof(*a));
+	struct err e;
+
+	if (!a) {
+		oci_update_free(update);
+		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+		return;
+	}
+	*a = (struct asked){ t->service, call, t->init.serial, update, done };
+	if (pod_call(t->service->pod, method, msg, AGENT_CONTROL_MS, on_answer, a, &e) < 0) {
+		asked_free(a);
+		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "%s", e.msg);
+	}
 }
 
 static void
 ask(struct task *t, struct ttrpc_call *call, const char *method, const struct ProtobufCMessage *msg,
     void (*done)(struct task *t, struct ttrpc_call *call, const uint8_t *payload, size_t len))
 {
-	struct asked *a = malloc(sizeof(*a));
-	struct err e;
-
-	if (!a) {
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-		return;
-	}
-	*a = (struct asked){ t->service, call, t->init.serial, done };
-	if (pod_call(t->service->pod, method, msg, AGENT_CONTROL_MS, on_answer, a, &e) < 0) {
-		free(a);
-		ttrpc_call_fail(call, TTRPC_FAILED_PRECONDITION, "%s", e.msg);
-	}
+	ask_update(t, call, NULL, method, msg, done);
 }
 
 // The container that a call names, if it has processes; or NULL, and the call is answered: `stopped` if it has none.
@@ -148,35 +177,32 @@ static bool any_is(const Task__Any *any, const char *name)
 	return any && strcmp(slash ? slash + 1 : any->type_url, name) == 0;
 }
 
-static int check_update(const Task__UpdateRequest *q, struct err *e)
+static int parse_update(const Task__UpdateRequest *q, struct oci_update **ret, struct err *e)
 {
-	struct oci_update *u = NULL;
-	int r;
 
 	if (!any_is(q->resources, "LinuxResources"))
 		return err_set(e, EINVAL, "update: resources of type \"%.80s\"",
 			       q->resources ? q->resources->type_url : "");
-	r = oci_update_parse((const char *)q->resources->value.data, q->resources->value.len, &u,
-			     e);
-	oci_update_free(u);
-	return r;
+	return oci_update_parse((const char *)q->resources->value.data, q->resources->value.len,
+				ret, e);
 }
 
 void service_update(struct service *s, struct ttrpc_call *call, const Task__UpdateRequest *q)
 {
 	struct task *t = find_live(s, call, q->id, "container not running");
+	struct oci_update *u = NULL;
 	Agent__UpdateRequest a;
 	struct err e;
 
 	if (!t) {
 		// answered
-	} else if (check_update(q, &e) < 0) {
+	} else if (parse_update(q, &u, &e) < 0) {
 		ttrpc_call_fail_err(call, &e);
 	} else {
 		agent__update_request__init(&a);
 		a.id = t->id;
 		a.resources = q->resources->value;
-		ask(t, call, "Update", &a.base, done_empty);
+		ask_update(t, call, u, "Update", &a.base, done_empty);
 	}
 }
 

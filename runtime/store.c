@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "runtime/host_cgroup.h"
 #include "runtime/tree.h"
 
 int store_check_id(const char *id, struct err *e)
@@ -78,8 +79,8 @@ int store_process_open(const struct store_process *p)
 	return take_fd(&fd);
 }
 
-static int container_path(const char *root, const char *id, const char *name, char *buf,
-			  struct err *e)
+int store_container_path(const char *root, const char *id, const char *name, char *buf,
+			 struct err *e)
 {
 	if (snprintf(buf, STORE_PATH_BYTES, "%s/containers/%s%s%s", root, id, name ? "/" : "",
 		     name ? name : "") >= STORE_PATH_BYTES)
@@ -99,15 +100,16 @@ bool store_exists(const char *root, const char *id)
 {
 	char path[STORE_PATH_BYTES];
 
-	return container_path(root, id, "state.json", path, NULL) == 0 && access(path, F_OK) == 0;
+	return store_container_path(root, id, "state.json", path, NULL) == 0 &&
+	       access(path, F_OK) == 0;
 }
 
 int store_lock(const char *root, const char *id, bool create, struct err *e)
 {
 	char dir[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
-	int r = container_path(root, id, NULL, dir, e);
+	int r = store_container_path(root, id, NULL, dir, e);
 
-	if (r < 0 || (r = container_path(root, id, "lock", path, e)) < 0)
+	if (r < 0 || (r = store_container_path(root, id, "lock", path, e)) < 0)
 		return r;
 	if (create && (r = tree_make_dirs(dir, 0700, e)) < 0)
 		return r;
@@ -147,19 +149,20 @@ int store_remove_pod(const char *root, const char *id, struct err *e)
 	char path[STORE_PATH_BYTES];
 	int r = store_pod_path(root, id, NULL, path, e);
 
+	r = r < 0 ? r : host_cgroup_discard(path, e);
 	return r < 0 ? r : tree_remove(path, e);
 }
 
 static int remove_container(const char *root, const char *id, struct err *e)
 {
-	char path[STORE_PATH_BYTES];
-	int r = container_path(root, id, "state.json", path, e);
+	char dir[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
+	int r = store_container_path(root, id, "state.json", path, e);
 
-	if (r < 0)
+	if (r < 0 || (r = store_container_path(root, id, NULL, dir, e)) < 0 ||
+	    (r = host_cgroup_discard(dir, e)) < 0)
 		return r;
 	(void)unlink(path); // first: without it there is no container, whatever comes next
-	r = container_path(root, id, NULL, path, e);
-	return r < 0 ? r : tree_remove(path, e);
+	return tree_remove(dir, e);
 }
 
 int store_remove(const char *root, const char *id, struct err *e)
@@ -317,7 +320,7 @@ int store_container_read(const char *root, const char *id, struct store_containe
 	struct json_at top;
 	struct stat st;
 	size_t len;
-	int r = container_path(root, id, "state.json", path, e);
+	int r = store_container_path(root, id, "state.json", path, e);
 
 	if (r < 0)
 		return r;
@@ -367,7 +370,7 @@ int store_container_write(const char *root, const struct store_container *c, str
 	char path[STORE_PATH_BYTES], *text AUTO_FREE = NULL;
 	struct json_out o;
 	size_t len = 0;
-	int r = container_path(root, c->id, "state.json", path, e);
+	int r = store_container_path(root, c->id, "state.json", path, e);
 
 	if (r < 0 || (r = json_out_init(&o, "  ", e)) < 0)
 		return r;

@@ -54,6 +54,9 @@ int store_remove(const char *root, const char *id, struct err *e);
 int store_list(const char *root, char ***ret_ids, struct err *e);
 void store_ids_free(char **ids);
 
+// ROOT/containers/ID/NAME, or without a NAME the directory, into buf (STORE_PATH_BYTES); of a pod as well.
+int store_container_path(const char *root, const char *id, const char *name, char *buf,
+			 struct err *e);
 // ROOT/pods/ID/NAME into buf (STORE_PATH_BYTES).
 int store_pod_path(const char *root, const char *id, const char *name, char *buf, struct err *e);
 

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/own.h"
+#include "runtime/host_cgroup.h"
+#include "runtime/host_place.h"
 #include "runtime/service.h"
 #include "runtime/share.h"
 #include "runtime/store.h"
@@ -23,6 +25,7 @@
 
 struct supervisor {
 	const struct pod_config *cfg;
+	struct host_place place;
 	struct loop *loop;
 	struct service *service;
 	struct pod *pod;
@@ -97,20 +100,38 @@ static int open_log(struct supervisor *s, struct err *e)
 	return 0;
 }
 
+// Before anything is started: children are born into it.
+static int enter_cgroup(struct supervisor *s, const char *dir, struct err *e)
+{
+	struct host_place_request q = {
+		.manager = s->cfg->cgroup_manager,
+		.bundle = s->cfg->bundle,
+		.id = s->cfg->id,
+		.record = dir,
+		.guest_bytes = s->cfg->memory_bytes,
+		.pid = getpid(),
+	};
+
+	return host_place_make(&q, &s->place, e);
+}
+
 static int begin(struct supervisor *s, struct err *e)
 {
 	char dir[STORE_PATH_BYTES];
+	struct pod_config cfg = *s->cfg;
 	int r = store_pod_path(s->cfg->root, s->cfg->id, NULL, dir, e);
 
 	if (r < 0 || (r = tree_make_dirs(dir, 0700, e)) < 0 || (r = open_log(s, e)) < 0 ||
-	    (r = share_enter(e)) < 0 || (r = loop_new(&s->loop, e)) < 0)
+	    (r = enter_cgroup(s, dir, e)) < 0 || (r = share_enter(e)) < 0 ||
+	    (r = loop_new(&s->loop, e)) < 0)
 		return r;
+	cfg.cgroup = s->place.cgroup;
 	s->listen_fd = usock_listen(dir, "supervisor.sock", e);
 	if (s->listen_fd < 0)
 		return s->listen_fd;
 	if ((r = service_new(s->loop, s->listen_fd, on_shutdown, s, &s->service, e)) < 0 ||
 	    (r = loop_add_signal(s->loop, "SIGTERM", SIGTERM, on_term, s, NULL, e)) < 0 ||
-	    (r = pod_boot(s->loop, s->cfg, &pod_events, s, &s->pod, e)) < 0)
+	    (r = pod_boot(s->loop, &cfg, &pod_events, s, &s->pod, e)) < 0)
 		return r;
 	service_set_pod(s->service, s->pod, s->cfg->root);
 	return loop_add_fd(s->loop, "channel", s->channel_fd, EPOLLIN, on_channel, s,
@@ -154,8 +175,11 @@ int supervisor_run(const struct pod_config *cfg, int channel_fd)
 	pod_free(s.pod);
 	service_free(s.service);
 	loop_free(s.loop);
+	if (s.abandoned && s.place.cgroup)
+		host_cgroup_leave(s.place.cgroup); // what we are in cannot be removed
 	if (s.abandoned)
 		remove_state(&s);
+	host_place_done(&s.place);
 	close_fd(s.listen_fd);
 	close_fd(s.channel_fd);
 	return r;

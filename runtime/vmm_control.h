@@ -11,10 +11,16 @@ enum vmm_control_type {
 	VMM_CONTROL_STOP = 2,         // to the VMM: end now; answered by END
 	VMM_CONTROL_STARTED = 16,     // from the VMM: the guest is about to be entered
 	VMM_CONTROL_COUNTERS = 17,
-	VMM_CONTROL_END = 18, // the last message: why the guest ended
+	VMM_CONTROL_VCPUS = 19, // after STARTED: the threads that run the guest
+	VMM_CONTROL_END = 18,   // the last message: why the guest ended
 };
 
-enum { VMM_CONTROL_REASONS = 24, VMM_CONTROL_REASON_BYTES = 24, VMM_CONTROL_TEXT_BYTES = 512 };
+enum {
+	VMM_CONTROL_VCPUS_MAX = 64,
+	VMM_CONTROL_REASONS = 24,
+	VMM_CONTROL_REASON_BYTES = 24,
+	VMM_CONTROL_TEXT_BYTES = 512
+};
 
 struct vmm_control_counters {
 	uint64_t instructions, doorbells, interrupts;
@@ -25,11 +31,17 @@ struct vmm_control_counters {
 	} intercepts[VMM_CONTROL_REASONS];
 };
 
+struct vmm_control_vcpus {
+	uint32_t n;
+	int32_t tids[VMM_CONTROL_VCPUS_MAX]; // Linux thread ids
+};
+
 struct vmm_control_msg {
 	uint32_t type, end; // end: enum vmm_end, in END
 	int64_t now_ns;     // CLOCK_MONOTONIC of the sender
 	union {
 		struct vmm_control_counters counters;
+		struct vmm_control_vcpus vcpus;
 		char text
 			[VMM_CONTROL_TEXT_BYTES]; // END; in STARTED the hypervisor's name. NUL-terminated
 	} u;

@@ -262,6 +262,19 @@ static void counters_send(struct app *app)
 	control_send(app, &m);
 }
 
+// They are put under the pod's quota by the supervisor, which may: this process has no right to.
+static void vcpus_send(struct app *app)
+{
+	struct vmm_control_msg m = { .type = VMM_CONTROL_VCPUS };
+	pid_t tids[VMM_VCPUS_MAX];
+
+	_Static_assert((int)VMM_VCPUS_MAX <= (int)VMM_CONTROL_VCPUS_MAX, "vCPUs in a message");
+	m.u.vcpus.n = vmm_vcpu_tids(app->vmm, tids);
+	for (unsigned i = 0; i < m.u.vcpus.n; i++)
+		m.u.vcpus.tids[i] = tids[i];
+	control_send(app, &m);
+}
+
 static void handle_control(void *arg, uint32_t events)
 {
 	struct app *app = arg;
@@ -334,7 +347,10 @@ static int run(struct vmm_config *cfg, struct app *app, struct err *e)
 	(void)snprintf(m.u.text, sizeof(m.u.text), "%s", vmm_hypervisor_name(app->vmm)); // fits
 	control_send(app, &m);
 	r = vmm_start(app->vmm, handle_end, app, e);
-	return r < 0 ? r : loop_run(app->loop, e);
+	if (r < 0)
+		return r;
+	vcpus_send(app);
+	return loop_run(app->loop, e);
 }
 
 int main(int argc, char **argv)

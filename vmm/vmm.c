@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ struct vmm_vcpu {
 	struct vmm *v;
 	struct hv_vcpu *vcpu;
 	pthread_t thread;
+	pid_t tid; // set by the thread before it posts `begun`
 	bool started;
 };
 
@@ -58,7 +60,8 @@ struct vmm {
 	int irq[VIRTIO_MAX]; // owned eventfds
 	unsigned n_virtio;
 
-	int end_fd; // owned eventfd: a vCPU or the power register ended the machine
+	sem_t begun; // each vCPU thread posts it once
+	int end_fd;  // owned eventfd: a vCPU or the power register ended the machine
 	struct loop_source *end_source;
 	pthread_mutex_t end_lock; // guards the four below
 	enum vmm_end end;
@@ -338,6 +341,7 @@ int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vm
 	v->loop = loop;
 	v->end_fd = -1;
 	(void)pthread_mutex_init(&v->end_lock, NULL); // cannot fail with default attributes
+	(void)sem_init(&v->begun, 0, 0);              // nor this with a small value
 	r = build(v, cfg, e);
 	if (r < 0) {
 		vmm_free(v);
@@ -364,6 +368,8 @@ static void *vcpu_thread(void *arg)
 	struct vmm *v = c->v;
 	struct err e = { 0 };
 
+	c->tid = gettid();
+	(void)sem_post(&v->begun); // at most VMM_VCPUS_MAX times
 	switch (v->hv->ops->vcpu_run(c->vcpu, &e)) {
 	case HV_STOP_HALT:
 		set_end(v, VMM_END_SHUTDOWN, "the guest halted with interrupts off");
@@ -431,7 +437,10 @@ int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const c
 		failed = pthread_create(&v->vcpus[i].thread, NULL, vcpu_thread, &v->vcpus[i]);
 		v->vcpus[i].started = !failed;
 	}
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);          // as above
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL); // as above
+	for (unsigned i = 0; i < v->n_vcpus && v->vcpus[i].started; i++)
+		while (sem_wait(&v->begun) < 0)
+			;                                        // EINTR
 	return failed ? err_errno(e, failed, "vcpu thread") : 0; // vmm_free stops those that run
 }
 
@@ -455,6 +464,16 @@ void vmm_free(struct vmm *v)
 	mem_free(v->mem);
 	close_fd(v->end_fd);
 	free(v);
+}
+
+unsigned vmm_vcpu_tids(const struct vmm *v, pid_t ret[VMM_VCPUS_MAX])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < v->n_vcpus; i++)
+		if (v->vcpus[i].started)
+			ret[n++] = v->vcpus[i].tid;
+	return n;
 }
 
 void vmm_get_counters(struct vmm *v, struct vmm_counters *ret)

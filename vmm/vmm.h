@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct err;
 struct loop;
@@ -57,6 +58,8 @@ int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vm
 // Starts the vCPU threads. on_end is called once, on the loop, when the guest has ended; text is for the log.
 int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text),
 	      void *arg, struct err *e);
+// The threads that run the guest, after vmm_start; returns how many.
+unsigned vmm_vcpu_tids(const struct vmm *v, pid_t ret[VMM_VCPUS_MAX]);
 // Stops the vCPUs at once (idempotent) and frees everything.
 void vmm_free(struct vmm *v);
 void vmm_get_counters(struct vmm *v, struct vmm_counters *ret); // loop thread

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+# The pod's processes in a cgroup of the host: on the hierarchies that this machine really has.
+load ../cli/helper
+
+# dir_of CONTROLLER: where its hierarchy is mounted; fails if there is none that can be written
+dir_of() {
+  python3 - "$1" << 'P'
+import os, sys
+for line in open("/proc/self/mountinfo"):
+    left, right = line.split(" - ")
+    mount, (kind, _, options) = left.split()[4], right.split()[:3]
+    if kind == "cgroup" and sys.argv[1] in options.split(",") or \
+       kind == "cgroup2" and sys.argv[1] in open(mount + "/cgroup.controllers").read().split():
+        print(mount)
+        try:
+            os.mkdir(mount + "/bulkhead-probe-%d" % os.getpid())
+            os.rmdir(mount + "/bulkhead-probe-%d" % os.getpid())
+        except OSError: sys.exit(1)
+        sys.exit(0)
+sys.exit(1)
+P
+}
+
+# A place for this test, below a hierarchy with the cpu controller; or the test has nothing to look at here.
+begin() {
+  CPU=$(dir_of cpu) || { echo "# no cpu controller that can be written: nothing to test" >&3; return 1; }
+  [ "$(id -u)" = 0 ] || return 1
+  # Below one that has no controllers to hand on, in v2, there is nothing either.
+  if [ -e "$CPU/cgroup.subtree_control" ] && ! grep -qw cpu "$CPU/cgroup.subtree_control" &&
+    ! echo +cpu > "$CPU/cgroup.subtree_control" 2> /dev/null; then
+    echo "# the cpu controller cannot be handed on: nothing to test" >&3
+    return 1
+  fi
+  GROUP=/bulkhead-test/${WORK##*/}.$BATS_TEST_NUMBER
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = sys.argv[3]' "$GROUP"
+  bundle_args "$BUNDLE" "$@"
+}
+
+# resources JSON
+resources() {
+  bundle_edit "$BUNDLE" 'c["linux"]["resources"] = dict({"devices": [{"allow": False, "access": "rwm"}]}, **json.loads(sys.argv[3]))' "$1"
+}
+
+# members FILE: how many lines
+members() {
+  wc -l < "$1" 2> /dev/null || echo 0
+}
+
+has_members() {
+  [ "$(members "$1")" = "$2" ]
+}
+
+vcpu_threads() {
+  if [ -e "$CPU$GROUP/vcpus/cgroup.threads" ]; then echo "$CPU$GROUP/vcpus/cgroup.threads"; else echo "$CPU$GROUP/vcpus/tasks"; fi
+}
+
+quota() { # "QUOTA PERIOD", in both layouts; no quota is max
+  if [ -e "$CPU$GROUP/vcpus/cpu.max" ]; then cat "$CPU$GROUP/vcpus/cpu.max"; else
+    echo "$(cat "$CPU$GROUP/vcpus/cpu.cfs_quota_us") $(cat "$CPU$GROUP/vcpus/cpu.cfs_period_us")"
+  fi | sed 's/^-1 /max /'
+}
+
+# minute COMMAND...: true within a minute
+minute() {
+  for _ in $(seq 600); do
+    "$@" && return 0
+    sleep 0.1
+  done
+  echo "not within a minute: $*"
+  return 1
+}
+
+# nowhere: no hierarchy has the group
+nowhere() {
+  local dirs
+  dirs=$(awk '$0 ~ / - cgroup2? / { print $5 }' /proc/self/mountinfo | sort -u | sed "s|\$|$GROUP|")
+  # shellcheck disable=SC2086
+  ! ls -d $dirs 2> /dev/null
+}
+
+teardown() {
+  left=$(pods_left "$STATE")
+  awk '$0 ~ / - cgroup2? / { print $5 "/bulkhead-test" }' /proc/self/mountinfo | sort -u | xargs -r rmdir 2> /dev/null || true
+  rm -rf "$WORK"
+  [ -z "$left" ] || { echo "left behind: $left"; return 1; }
+}
+
+@test "all processes of a pod are in its group, the vCPUs under the quota, and an update changes that" {
+  begin sleep 1000 || return 0
+  resources '{"cpu": {"quota": 50000, "period": 100000, "shares": 512}}'
+  bulkhead --vcpus 2 run --detach --bundle "$BUNDLE" --pid-file "$WORK/pid" one < /dev/null > "$WORK/out" 2>&1
+  minute has_members "$(vcpu_threads)" 2
+  grep -q "$GROUP\$" "/proc/$(cat "$WORK/pid")/cgroup"
+  # Supervisor, VMM, file server, proxy.
+  has_members "$CPU$GROUP/cgroup.procs" 4
+  [ "$(quota)" = "50000 100000" ]
+  # A process added to the container, in the background, has a proxy that belongs there too.
+  bulkhead exec --detach --pid-file "$WORK/pid2" one sleep 1000 < /dev/null > "$WORK/out" 2>&1
+  grep -q "$GROUP\$" "/proc/$(cat "$WORK/pid2")/cgroup"
+  has_members "$CPU$GROUP/cgroup.procs" 5
+  bulkhead update --cpu-quota 20000 one
+  [ "$(quota)" = "20000 100000" ]
+  bulkhead update --cpu-quota -1 one
+  [ "$(quota)" = "max 100000" ]
+  bulkhead delete --force one
+  nowhere
+}
+
+@test "a guest that is throttled to 5 % does not throttle the supervisor" {
+  begin sh -c 'while :; do :; done' || return 0
+  bulkhead run --detach --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1
+  minute has_members "$(vcpu_threads)" 1
+  # On the host alone: in the guest the same quota would see to it that there is nothing left to throttle.
+  if [ -e "$CPU$GROUP/vcpus/cpu.max" ]; then echo 5000 > "$CPU$GROUP/vcpus/cpu.max"; else echo 5000 > "$CPU$GROUP/vcpus/cpu.cfs_quota_us"; fi
+  [ "$(quota)" = "5000 100000" ]
+  python3 - "$CPU$GROUP/vcpus" "$BULKHEAD" --root "$STATE" state one << 'P' >&3
+import os, subprocess, sys, time
+def used(): # seconds
+    if os.path.exists(sys.argv[1] + "/cpu.max"): return int(dict(l.split() for l in open(sys.argv[1] + "/cpu.stat"))["usage_usec"]) / 1e6
+    # v1 counts in another hierarchy: by the threads themselves
+    def of(tid):
+        try: return int(open("/proc/%s/schedstat" % tid).read().split()[0]) / 1e9
+        except OSError: return sum(map(int, open("/proc/%s/stat" % tid).read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(of, open(sys.argv[1] + "/tasks").read().split()))
+took, u0, t0 = [], used(), time.time()
+while len(took) < 40:
+    t = time.time()
+    assert b"running" in subprocess.run(sys.argv[2:], stdout=subprocess.PIPE, check=True).stdout
+    took.append(time.time() - t)
+    time.sleep(0.05)
+print("# vCPU used %.1f %% of a processor (quota 5 %%); state took %.0f ms, at most %.0f ms" %
+      (100 * (used() - u0) / (time.time() - t0), 1000 * sorted(took)[20], 1000 * max(took)))
+P
+  minute grep -q '^nr_throttled [1-9]' "$CPU$GROUP/vcpus/cpu.stat"
+  bulkhead delete --force one
+  nowhere
+}
+
+@test "whatever is killed, delete --force leaves nothing" {
+  begin sleep 1000 || return 0
+  bulkhead run --detach --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1
+  # shellcheck disable=SC2046
+  kill -KILL $(head -n 1 "$CPU$GROUP/cgroup.procs")
+  bulkhead delete --force one
+  nowhere
+  [ -z "$(bulkhead list -q)" ]
+}
+
+@test "a run in the foreground, and a create that fails, leave no group" {
+  begin true || return 0
+  bulkhead run --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1
+  nowhere
+  bundle_args "$BUNDLE" /no/such/program
+  ! bulkhead create --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1
+  nowhere
+}
+
+@test "a place that is somebody's is refused, and left alone" {
+  begin true || return 0
+  mkdir -p "$CPU$GROUP"
+  sleep 1000 3>&- &
+  echo $! > "$CPU$GROUP/cgroup.procs"
+  refused 1 "container's cgroup is not empty: 1 process(es) found in $CPU$GROUP" run --bundle "$BUNDLE" one
+  [ "$(cat "$CPU$GROUP/cgroup.procs")" = $! ]
+  # Not asked to place anything, it does not look.
+  bulkhead --cgroup-manager disabled run --bundle "$BUNDLE" one < /dev/null
+  kill $!
+  wait $! || true
+  minute rmdir "$CPU$GROUP"
+}
+
+@test "a path that leaves its place is refused; without a path there is a group by the id" {
+  begin sleep 1000 || return 0
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = "/a/../b"'
+  refused 1 'linux.cgroupsPath: "/a/../b" is not a path of a group' run --bundle "$BUNDLE" one
+  bundle_edit "$BUNDLE" 'del c["linux"]["cgroupsPath"]'
+  id=one-${WORK##*.}
+  bulkhead run --detach --bundle "$BUNDLE" --pid-file "$WORK/pid" "$id" < /dev/null > "$WORK/out" 2>&1
+  grep -q "/$id\$" "/proc/$(cat "$WORK/pid")/cgroup"
+  GROUP=/$id
+  bulkhead delete --force "$id"
+  nowhere
+}
+
+@test "systemd: no bus, and a path of another form, are told" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" true
+  export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$WORK/no-bus
+  refused 1 '--systemd-cgroup: the system bus: no such file or directory' --systemd-cgroup run --bundle "$BUNDLE" one
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = "/a/b"'
+  refused 1 'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/a/b" instead' --systemd-cgroup run --bundle "$BUNDLE" one
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = "sys:a:b"'
+  refused 1 'linux.cgroupsPath: "sys" is not the name of a slice' --cgroup-manager systemd run --bundle "$BUNDLE" one
+  refused 1 'unknown cgroup manager "files" (cgroupfs, systemd or disabled)' --cgroup-manager files run --bundle "$BUNDLE" one
+}
