@@ -80,6 +80,9 @@ nowhere() {
 }
 
 teardown() {
+  "$BULKHEAD" --root "$STATE" list --quiet 2> /dev/null | while read -r id; do
+    timeout 120 "$BULKHEAD" --root "$STATE" delete --force "$id" || true
+  done
   left=$(pods_left "$STATE")
   awk '$0 ~ / - cgroup2? / { print $5 "/bulkhead-test" }' /proc/self/mountinfo | sort -u | xargs -r rmdir 2> /dev/null || true
   rm -rf "$WORK"
@@ -103,6 +106,28 @@ teardown() {
   [ "$(quota)" = "20000 100000" ]
   bulkhead update --cpu-quota -1 one
   [ "$(quota)" = "max 100000" ]
+  bulkhead delete --force one
+  nowhere
+}
+
+@test "a container in another's pod has its proxy at its own path, or with the pod" {
+  begin sleep 1000 || return 0
+  cp -r "$BUNDLE" "$WORK/two"
+  bundle_edit "$WORK/two" 'c["linux"]["cgroupsPath"] += "-two"; c.setdefault("annotations", {}).update({"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "one"})'
+  cp -r "$WORK/two" "$WORK/three"
+  bundle_edit "$WORK/three" 'del c["linux"]["cgroupsPath"]'
+  bulkhead run --detach --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1
+  for id in two three; do
+    bulkhead run --detach --bundle "$WORK/$id" --pid-file "$WORK/pid-$id" $id < /dev/null > "$WORK/out" 2>&1
+  done
+  grep -q "$GROUP-two\$" "/proc/$(cat "$WORK/pid-two")/cgroup"
+  grep -q "$GROUP\$" "/proc/$(cat "$WORK/pid-three")/cgroup"
+  has_members "$CPU$GROUP-two/cgroup.procs" 1
+  [ ! -e "$CPU$GROUP-two/vcpus" ]
+  bulkhead delete --force two
+  [ ! -e "$CPU$GROUP-two" ]
+  has_members "$CPU$GROUP/cgroup.procs" 5
+  bulkhead delete --force three
   bulkhead delete --force one
   nowhere
 }
