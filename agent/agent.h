@@ -21,6 +21,7 @@ struct oci_resources;
 struct oci_seccomp;
 struct ttrpc_call;
 struct ttrpc_server;
+struct userns_aid;
 
 #define AGENT_SHARE "/run/bulkhead/share"
 enum { AGENT_PORT = 1024, AGENT_STREAM_PORT = 1025, AGENT_CONTAINERS_MAX = 256 };
@@ -93,16 +94,22 @@ void containers_attach(void *agent);   // a stream has come
 int config_supported(const struct oci_config *c, struct err *e);
 int process_supported(const struct oci_process *p, struct err *e);
 
-// devices.c
-int devices_make(int root, const struct oci_config *c,
-		 struct err *e); // nodes and links below the root
+// devices.c: nodes and links below the root. nodes is -1, or a directory of devices_make_nodes: then they are bound.
+int devices_make(int root, int nodes, const struct oci_config *c, struct err *e);
+int devices_make_nodes(int dir, const struct oci_config *c, struct err *e); // by number
 
-// mounts.c, in the container's mount namespace, before pivot_root. root is an O_PATH descriptor of the new root.
-int mounts_make(int root, const struct oci_config *c, struct err *e);
-int mounts_finish(const struct oci_config *c, struct err *e); // after pivot_root: masked, read-only
-// Opens path below root and never outside it; creates missing directories (and the last part as dir or file) if asked.
-enum rootfs_create { ROOTFS_NONE, ROOTFS_DIR, ROOTFS_FILE };
-int rootfs_open(int root, const char *path, enum rootfs_create create, struct err *e);
+// rootfs.c: opens path below root and never outside it, by O_PATH.
+enum {
+	ROOTFS_DIR = 1,
+	ROOTFS_FILE = 2, // what is missing is made, the last part as this
+	ROOTFS_NOFOLLOW = 4
+}; // the last part itself, when it is a symbolic link
+int rootfs_open(int root, const char *path, unsigned how, struct err *e);
+
+// root.c: from the guest's root to the container's, in its mount namespace.
+int child_root(const struct oci_config *c, const struct userns_aid *aid, struct err *e);
+// What is done there; *ret_master is the terminal's other end, if the process has one.
+int child_root_finish(const struct oci_config *c, int *ret_master, struct err *e);
 
 // running.c: scheduler, I/O priority, OOM score and the raising of limits, which take privileges that a user namespace does not give: from the agent.
 int running_from_outside(const struct oci_process *p, pid_t pid, struct err *e);
@@ -113,14 +120,16 @@ int running_memory_policy(const struct oci_memory_policy *p,
 int running_personality(const struct oci_linux *l, struct err *e);
 
 // child.c: the life of the forked process until execve. ctl: reports and commands; fds: stdio.
-_Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3]);
+_Noreturn void child_main(const struct oci_config *c, const struct userns_aid *aid, int ctl,
+			  const int fds[3]);
 struct child_report { // from child to agent; with the terminal's other end if there is one
 	int code;     // 0: ready
 	char msg[1000];
 };
 // The steps that a container's first process and an exec have in common, in this order.
-void child_signals(void); // default dispositions, none blocked
-int child_stdio(const struct oci_process *p, const int fds[3], struct err *e);
+// Default dispositions, none blocked; and nobody in the container may trace it before execve (CVE-2016-9962).
+void child_begin(void);
+int child_stdio(const int fds[3], struct err *e);
 int child_close_others(int ctl, struct err *e);
 // In the container's root: limits, environment, cwd, user, capabilities, the program's path, seccomp.
 int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],

@@ -43,13 +43,7 @@ static int cap_set(uint64_t effective, uint64_t permitted, uint64_t inheritable)
 
 static int become(const struct oci_process *p, struct err *e)
 {
-	gid_t groups[1024];
-
-	if (p->n_additional_gids > sizeof(groups) / sizeof(*groups))
-		return err_set(e, E2BIG, "process.user.additionalGids: more than 1024");
-	for (size_t i = 0; i < p->n_additional_gids; i++)
-		groups[i] = p->additional_gids[i];
-	if (setgroups(p->n_additional_gids, groups) < 0)
+	if (setgroups(p->n_additional_gids, p->additional_gids) < 0)
 		return err_errno(e, errno, "process.user.additionalGids: setgroups");
 	// The raw calls: this process has one thread, and the C library's would signal others.
 	if (syscall(SYS_setresgid, p->gid, p->gid, p->gid) < 0)

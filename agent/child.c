@@ -9,12 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/namespaces.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/own.h"
@@ -29,102 +30,6 @@ _Noreturn void child_fail(int ctl, const struct err *e)
 	(void)snprintf(r.msg, sizeof(r.msg), "%s", e->msg); // cut is fine
 	(void)io_write_full(ctl, &r, sizeof(r));            // the agent sees the end anyway
 	_exit(1);
-}
-
-static int write_file(const char *path, const char *text, const char *field, struct err *e)
-{
-	int fd AUTO_CLOSE = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		return err_errno(e, errno, "%s: %s", field, path);
-	return 0;
-}
-
-static int sysctls(const struct oci_config *c, struct err *e)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < c->lin.sysctl.n; i++) {
-		char path[512];
-
-		if (strcmp(c->lin.sysctl.v[i].key, "kernel.hostname") == 0)
-			return err_set(e, EINVAL, "linux.sysctl: kernel.hostname: use hostname");
-		if ((size_t)snprintf(path, sizeof(path), "/proc/sys/%s", c->lin.sysctl.v[i].key) >=
-			    sizeof(path) ||
-		    strchr(c->lin.sysctl.v[i].key, '/'))
-			return err_set(e, EINVAL, "linux.sysctl: %s: not a name",
-				       c->lin.sysctl.v[i].key);
-		for (char *p = path + 10; *p; p++)
-			if (*p == '.')
-				*p = '/';
-		r = write_file(path, c->lin.sysctl.v[i].value, "linux.sysctl", e);
-	}
-	return r;
-}
-
-// With `make`, cwd is made if it is missing. It is tried again as the user: root may be shut out where the user is not.
-static int working_directory(const char *cwd, bool make, struct err *e)
-{
-	char part[4096];
-
-	if (chdir(cwd) == 0 || errno == EACCES)
-		return 0;
-	if (errno != ENOENT || !make)
-		return err_errno(e, errno, "process.cwd: %s", cwd);
-	for (size_t i = 1; i < sizeof(part); i++) {
-		if (cwd[i] != '/' && cwd[i])
-			continue;
-		memcpy(part, cwd, i);
-		part[i] = '\0';
-		if (mkdir(part, 0755) < 0 && errno != EEXIST)
-			return err_errno(e, errno, "process.cwd: %s", cwd);
-		if (!cwd[i])
-			break;
-	}
-	return chdir(cwd) < 0 ? err_errno(e, errno, "process.cwd: %s", cwd) : 0;
-}
-
-// The new root: its mounts, devices, then pivot_root. rootfs stays reachable only as "/". *ret_master is the terminal's
-// other end, if the process has one: /dev/console can only be made while the root is still writable.
-static int enter_root(const struct oci_config *c, int *ret_master, struct err *e)
-{
-	int root AUTO_CLOSE = -1;
-	int r;
-
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_errno(e, errno, "making mounts private");
-	if (mount(c->root.path, c->root.path, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return err_errno(e, errno, "root.path: %s", c->root.path);
-	root = open(c->root.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return err_errno(e, errno, "root.path: %s", c->root.path);
-	r = mounts_make(root, c, e);
-	r = r < 0 ? r : devices_make(root, c, e);
-	r = r < 0 ? r : sysctls(c, e);
-	if (r < 0)
-		return r;
-	if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
-		return err_errno(e, errno, "pivot_root");
-	// The old root lies over the new one: it is what "." now names.
-	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-		return err_errno(e, errno, "leaving the old root");
-	if (c->process.terminal) {
-		*ret_master = child_terminal(&c->process, true, e);
-		if (*ret_master < 0)
-			return *ret_master;
-	}
-	// While the root can still be written.
-	r = working_directory(c->process.cwd, true, e);
-	return r < 0 ? r : mounts_finish(c, e);
-}
-
-static int identity(const struct oci_config *c, struct err *e)
-{
-	if (c->hostname && sethostname(c->hostname, strlen(c->hostname)) < 0)
-		return err_errno(e, errno, "hostname");
-	if (c->domainname && setdomainname(c->domainname, strlen(c->domainname)) < 0)
-		return err_errno(e, errno, "domainname");
-	return 0;
 }
 
 static int limits(const struct oci_process *p, struct err *e)
@@ -198,15 +103,11 @@ static int find_program(const char *arg, char path[4096], struct err *e)
 	return err_set(e, ENOENT, "exec: \"%s\": executable file not found in $PATH", arg);
 }
 
-int child_stdio(const struct oci_process *p, const int fds[3], struct err *e)
+int child_stdio(const int fds[3], struct err *e)
 {
-	for (int i = 0; i < 3; i++) {
-		if (fchown(fds[i], p->uid, (gid_t)-1) < 0 && errno != EPERM && errno != EROFS &&
-		    errno != EINVAL)
-			return err_errno(e, errno, "standard stream %d", i);
+	for (int i = 0; i < 3; i++)
 		if (dup2(fds[i], i) < 0)
 			return err_errno(e, errno, "standard stream %d", i);
-	}
 	return 0;
 }
 
@@ -220,7 +121,7 @@ int child_close_others(int ctl, struct err *e)
 	return 0;
 }
 
-void child_signals(void)
+void child_begin(void)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -229,6 +130,7 @@ void child_signals(void)
 		(void)sigaction(s, &sa, NULL); // SIGKILL, SIGSTOP and the C library's own refuse
 	(void)sigemptyset(&none);              // cannot fail
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); // nor this
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);    // nor this
 }
 
 int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],
@@ -243,7 +145,9 @@ int child_become(const struct oci_process *p, const struct oci_linux *l, char pa
 	(void)umask(p->umask.set ? (mode_t)p->umask.v : 0022); // cannot fail
 	environ = p->env.v;
 	default_home(p->uid);
-	r = working_directory(p->cwd, false, e);
+	// Tried again as the user: root may be shut out where the user is not.
+	if (chdir(p->cwd) < 0 && errno != EACCES)
+		return err_errno(e, errno, "process.cwd: %s", p->cwd);
 	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
 	if (r == 0 && !p->no_new_privileges)
 		r = child_seccomp(l->seccomp, e);
@@ -258,22 +162,30 @@ int child_become(const struct oci_process *p, const struct oci_linux *l, char pa
 	return r;
 }
 
-static int set_up(const struct oci_config *c, int ctl, const int fds[3], char path[4096],
-		  int *ret_master, struct err *e)
+// With the guest's view of the files: what needs its root's ids.
+static int own_namespaces(const struct oci_config *c, struct err *e)
 {
-	const struct oci_process *p = &c->process;
-	int r = child_stdio(p, fds, e);
+	int r = child_time(&c->lin, e);
 
-	r = r < 0 ? r : child_close_others(ctl, e);
-	if (r < 0)
-		return r;
-	if (setsid() < 0)
-		return err_errno(e, errno, "setsid");
-	if (c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
+	r = r < 0 ? r : child_names(c, e);
+	r = r < 0 ? r : child_sysctls(&c->lin, e);
+	if (r == 0 && c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "linux.namespaces: cgroup");
-	r = identity(c, e);
-	r = r < 0 ? r : enter_root(c, ret_master, e);
-	r = r < 0 ? r : child_become(p, &c->lin, path, e);
+	return r;
+}
+
+static int set_up(const struct oci_config *c, const struct userns_aid *aid, int ctl,
+		  const int fds[3], char path[4096], int *ret_master, struct err *e)
+{
+	int r = child_stdio(fds, e);
+
+	if (r == 0 && setsid() < 0)
+		return err_errno(e, errno, "setsid");
+	r = r < 0 ? r : own_namespaces(c, e);
+	r = r < 0 ? r : child_root(c, aid, e);
+	r = r < 0 ? r : child_close_others(ctl, e);
+	r = r < 0 ? r : child_root_finish(c, ret_master, e);
+	r = r < 0 ? r : child_become(&c->process, &c->lin, path, e);
 	return r < 0 ? err_wrap(e, "unable to start container process: error during container init")
 		     : 0;
 }
@@ -293,17 +205,18 @@ void child_exec(const struct oci_process *p, const char *path, struct err *e)
 	(void)err_errno(e, errno, "exec: \"%s\"", p->args.v[0]); // told by the caller
 }
 
-_Noreturn void child_main(const struct oci_config *c, int ctl, const int fds[3])
+_Noreturn void child_main(const struct oci_config *c, const struct userns_aid *aid, int ctl,
+			  const int fds[3])
 {
 	struct err e = { 0 };
 	char path[4096], go;
 	int master = -1;
 
-	child_signals();
+	child_begin();
 	// The first byte: the agent has put this process into its cgroup.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	if (set_up(c, ctl, fds, path, &master, &e) < 0 || child_ready(ctl, master, &e) < 0)
+	if (set_up(c, aid, ctl, fds, path, &master, &e) < 0 || child_ready(ctl, master, &e) < 0)
 		child_fail(ctl, &e);
 	// The second: start. The end of the stream: the container is deleted before it ran.
 	if (io_read_full(ctl, &go, 1) < 0)

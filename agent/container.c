@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "agent/cgroup.h"
+#include "agent/namespaces.h"
 #include "agent/shared.h"
 #include "base/err.h"
 #include "base/io.h"
@@ -190,20 +191,29 @@ void container_process_runs(struct process *p)
 static int launch(struct container *c, struct err *e)
 {
 	struct process *p = &c->init;
-	int fds[3] = { -1, -1, -1 }, ctl = -1, r = process_stdio(p, fds, &ctl, e);
+	const struct oci_linux *l = &c->config->lin;
+	struct userns_aid aid = { -1, -1 };
+	int fds[3] = { -1, -1, -1 }, ctl = -1;
+	uint32_t owner;
+	int r = userns_uid(l, c->config->process.uid, &owner, "process.user.uid", e);
 
+	r = r < 0 ? r : process_stdio(p, owner, fds, &ctl, e);
+	r = r < 0 ? r : userns_aid_make(c->config, &aid, e);
 	if (r == 0) {
-		r = p->pid = shared_clone(c, 0, e);
+		// The kernel makes the user namespace first, and the others are its own.
+		r = p->pid = shared_clone(c, l->ns[OCI_NS_USER].present ? CLONE_NEWUSER : 0, e);
 		if (r == 0) {
 			close_fd(p->ctl); // its end must be seen
-			child_main(c->config, ctl, fds);
+			child_main(c->config, &aid, ctl, fds);
 		}
 	}
 	for (unsigned i = 0; i < 3; i++)
 		close_fd(fds[i]);
 	close_fd(ctl);
+	userns_aid_close(&aid);
 	if (r >= 0 && c->cgroup)
 		r = cgroup_enter(c->cgroup, p->pid, e);
+	r = r < 0 ? r : userns_write_maps(l, p->pid, e);
 	r = r < 0 ? r : running_from_outside(&c->config->process, p->pid, e);
 	r = r < 0 ? r : process_watch(p, e);
 	if (r == 0)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/namespaces.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/own.h"
@@ -34,16 +35,16 @@ static int join_flags(const struct oci_config *c)
 }
 
 // ---- the child
-static int enter(const struct oci_config *c, const struct oci_process *p, int init, int ctl,
-		 const int fds[3], struct err *e)
+static int enter(const struct oci_config *c, int init, int ctl, const int fds[3], struct err *e)
 {
-	int r = child_stdio(p, fds, e);
+	int r = child_stdio(fds, e);
 
 	if (r < 0)
 		return r;
 	if (setns(init, join_flags(c)) < 0)
 		return err_errno(e, errno, "joining the container's namespaces");
-	r = child_close_others(ctl, e);
+	r = child_container_root(&c->lin, e);
+	r = r < 0 ? r : child_close_others(ctl, e);
 	if (r == 0 && setsid() < 0)
 		return err_errno(e, errno, "setsid");
 	return r;
@@ -56,10 +57,10 @@ static _Noreturn void exec_main(const struct oci_config *c, const struct oci_pro
 	char path[4096], go;
 	int r;
 
-	child_signals();
+	child_begin();
 	if (io_read_full(ctl, &go, 1) < 0) // until the agent has done its part
 		_exit(1);
-	r = enter(c, p, init, ctl, fds, &e);
+	r = enter(c, init, ctl, fds, &e);
 	if (r == 0 && p->terminal) {
 		int master = child_terminal(p, false, &e);
 
@@ -104,10 +105,12 @@ static int launch(struct process *p, const struct oci_process *spec, const char 
 	int fds[3] = { -1, -1, -1 }, ctl = -1;
 	int init AUTO_CLOSE = (int)syscall(SYS_pidfd_open, c->init.pid, 0), cgroup AUTO_CLOSE = -1;
 	int r = init < 0 ? err_errno(e, errno, "the container's first process") : 0;
+	uint32_t owner = 0;
 
 	if (r == 0 && c->cgroup)
 		r = cgroup = cgroup_open(c->cgroup, below, e);
-	r = r < 0 ? r : process_stdio(p, fds, &ctl, e);
+	r = r < 0 ? r : userns_uid(&c->config->lin, spec->uid, &owner, "process.user.uid", e);
+	r = r < 0 ? r : process_stdio(p, owner, fds, &ctl, e);
 	if (r == 0)
 		r = p->pid = clone_into(init, cgroup, e);
 	if (r == 0 && p->pid == 0) {

@@ -100,7 +100,7 @@ int guest_prepare(struct agent *a, struct err *e)
 void guest_release(const struct agent *a)
 {
 	// A remount that changes nothing drops the directory entries of this file system, and with them its inodes.
-	if (a->prepared && mount(NULL, AGENT_SHARE, NULL, MS_REMOUNT | MS_NODEV, NULL) < 0)
+	if (a->prepared && mount(NULL, AGENT_SHARE, NULL, MS_REMOUNT, NULL) < 0)
 		log_warn("releasing files of the host: %s", strerror(errno));
 }
 

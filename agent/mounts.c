@@ -1,359 +1,454 @@
 // SPDX-License-Identifier: Apache-2.0
-// A container's mounts: options, destinations that never leave the root, masked and read-only paths.
-#include "agent/agent.h"
+#include "agent/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
+#include "agent/cgroup.h"
+#include "agent/mount_options.h"
+#include "agent/namespaces.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/own.h"
+#include "base/userns.h"
 #include "oci/oci.h"
 
-struct option {
-	const char *name;
-	unsigned long set, clear;
-};
-
-static const struct option flag_options[] = {
-	{ "defaults", 0, 0 },
-	{ "ro", MS_RDONLY, 0 },
-	{ "rw", 0, MS_RDONLY },
-	{ "nosuid", MS_NOSUID, 0 },
-	{ "suid", 0, MS_NOSUID },
-	{ "nodev", MS_NODEV, 0 },
-	{ "dev", 0, MS_NODEV },
-	{ "noexec", MS_NOEXEC, 0 },
-	{ "exec", 0, MS_NOEXEC },
-	{ "sync", MS_SYNCHRONOUS, 0 },
-	{ "async", 0, MS_SYNCHRONOUS },
-	{ "dirsync", MS_DIRSYNC, 0 },
-	{ "remount", MS_REMOUNT, 0 },
-	{ "mand", MS_MANDLOCK, 0 },
-	{ "nomand", 0, MS_MANDLOCK },
-	{ "atime", 0, MS_NOATIME },
-	{ "noatime", MS_NOATIME, 0 },
-	{ "diratime", 0, MS_NODIRATIME },
-	{ "nodiratime", MS_NODIRATIME, 0 },
-	{ "relatime", MS_RELATIME, 0 },
-	{ "norelatime", 0, MS_RELATIME },
-	{ "strictatime", MS_STRICTATIME, 0 },
-	{ "nostrictatime", 0, MS_STRICTATIME },
-	{ "iversion", MS_I_VERSION, 0 },
-	{ "noiversion", 0, MS_I_VERSION },
-	{ "lazytime", MS_LAZYTIME, 0 },
-	{ "nolazytime", 0, MS_LAZYTIME },
-	{ "silent", MS_SILENT, 0 },
-	{ "loud", 0, MS_SILENT },
-	{ "bind", MS_BIND, 0 },
-	{ "rbind", MS_BIND | MS_REC, 0 },
-	{ "nosymfollow", 256, 0 },
-	{ "symfollow", 0, 256 },
-};
-static const struct option propagation_options[] = {
-	{ "private", MS_PRIVATE, 0 },       { "rprivate", MS_PRIVATE | MS_REC, 0 },
-	{ "slave", MS_SLAVE, 0 },           { "rslave", MS_SLAVE | MS_REC, 0 },
-	{ "shared", MS_SHARED, 0 },         { "rshared", MS_SHARED | MS_REC, 0 },
-	{ "unbindable", MS_UNBINDABLE, 0 }, { "runbindable", MS_UNBINDABLE | MS_REC, 0 },
-};
-static const char *const refused[] = { "idmap", "ridmap", "tmpcopyup" };
-// For the whole tree below a mount, by mount_setattr: what is set and what is cleared.
-static const struct option recursive_options[] = {
-	{ "rro", MOUNT_ATTR_RDONLY, 0 },
-	{ "rrw", 0, MOUNT_ATTR_RDONLY },
-	{ "rnosuid", MOUNT_ATTR_NOSUID, 0 },
-	{ "rsuid", 0, MOUNT_ATTR_NOSUID },
-	{ "rnodev", MOUNT_ATTR_NODEV, 0 },
-	{ "rdev", 0, MOUNT_ATTR_NODEV },
-	{ "rnoexec", MOUNT_ATTR_NOEXEC, 0 },
-	{ "rexec", 0, MOUNT_ATTR_NOEXEC },
-	{ "rnodiratime", MOUNT_ATTR_NODIRATIME, 0 },
-	{ "rdiratime", 0, MOUNT_ATTR_NODIRATIME },
-	{ "rrelatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
-	{ "rnorelatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
-	{ "rnoatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME },
-	{ "ratime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
-	{ "rstrictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME },
-	{ "rnostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME },
-	{ "rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0 },
-	{ "rsymfollow", 0, MOUNT_ATTR_NOSYMFOLLOW },
-};
-
-struct parsed {
-	unsigned long flags, propagation;
-	struct mount_attr attr; // recursive
-	char data[2048];
-};
-
-static const struct option *find(const struct option *table, size_t n, const char *name)
+static bool is_type(const struct oci_mount *m, const char *a, const char *b)
 {
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(table[i].name, name) == 0)
-			return &table[i];
-	return NULL;
+	return m->type && (strcmp(m->type, a) == 0 || strcmp(m->type, b) == 0);
 }
 
-static int parse(const struct oci_mount *m, struct parsed *p, struct err *e)
+static bool is_dev(const char *destination)
 {
-	memset(p, 0, sizeof(*p));
-	for (size_t i = 0; i < m->options.n; i++) {
-		const char *o = m->options.v[i];
-		const struct option *f =
-			find(flag_options, sizeof(flag_options) / sizeof(*flag_options), o);
-		const struct option *g =
-			find(propagation_options,
-			     sizeof(propagation_options) / sizeof(*propagation_options), o);
-		const struct option *h =
-			find(recursive_options,
-			     sizeof(recursive_options) / sizeof(*recursive_options), o);
-		size_t len = strlen(p->data);
-
-		for (unsigned j = 0; j < sizeof(refused) / sizeof(*refused); j++)
-			if (strcmp(o, refused[j]) == 0)
-				return err_set(e, EOPNOTSUPP,
-					       "mounts: %s: option %s: not supported yet",
-					       m->destination, o);
-		if (f) {
-			p->flags = (p->flags | f->set) & ~f->clear;
-		} else if (g) {
-			p->propagation = g->set;
-		} else if (h) {
-			p->attr.attr_set = (p->attr.attr_set & ~h->clear) | h->set;
-			p->attr.attr_clr = (p->attr.attr_clr & ~h->set) | h->clear;
-		} else if ((size_t)snprintf(p->data + len, sizeof(p->data) - len, "%s%s",
-					    len ? "," : "", o) >= sizeof(p->data) - len) {
-			return err_set(e, E2BIG, "mounts: %s: options: longer than %zu bytes",
-				       m->destination, sizeof(p->data) - 1);
-		}
-	}
-	if (m->bind || m->rbind || (m->type && strcmp(m->type, "bind") == 0))
-		p->flags |= MS_BIND | (m->rbind ? MS_REC : 0);
-	return 0;
+	return strcmp(destination, "/dev") == 0 || strcmp(destination, "/dev/") == 0;
 }
 
-// ---- paths below the root. openat2 keeps symbolic links and ".." inside it.
-static int open_in_root(int root, const char *path, uint64_t flags)
+// ---- sources
+static int open_source(const struct oci_mount *m, struct err *e)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	struct mount_options o;
+	unsigned flags = OPEN_TREE_CLOEXEC;
+	struct stat st;
+	int fd, r = mount_options_parse(m, &o, e);
 
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	if (r < 0 || !(o.ext & MOUNT_BIND) || (o.ext & MOUNT_REMOUNT))
+		return r < 0 ? r : -1;
+	if (!m->source)
+		return err_set(e, EINVAL, "mounts: %s: a bind mount without a source",
+			       m->destination);
+	flags |= o.ext & (MOUNT_SRC_NOFOLLOW | MOUNT_COPY_SYMLINK) ? AT_SYMLINK_NOFOLLOW : 0;
+	if (o.ext & MOUNT_COPY_SYMLINK && lstat(m->source, &st) == 0 && S_ISLNK(st.st_mode))
+		fd = open(m->source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	else
+		fd = open_tree(AT_FDCWD, m->source,
+			       flags | OPEN_TREE_CLONE | (o.ext & MOUNT_RBIND ? AT_RECURSIVE : 0));
+	return fd < 0 ? err_errno(e, errno, "mounts: %s: source %s", m->destination, m->source)
+		      : fd;
 }
 
-// Makes what is missing of a path, a component at a time, each looked up anew inside the root.
-static int make_path(int root, const char *path, enum rootfs_create create, struct err *e)
+int mounts_open(const struct oci_config *c, struct mount_sources *ret, struct err *e)
 {
-	char part[4096];
-	size_t len = strlen(path);
+	ret->n = 0;
+	ret->fd = calloc(c->n_mounts + 1, sizeof(*ret->fd));
+	if (!ret->fd)
+		return err_errno(e, ENOMEM, "mounts");
+	for (; ret->n < c->n_mounts; ret->n++) {
+		struct err why = { 0 };
 
-	if (len >= sizeof(part))
-		return err_set(e, ENAMETOOLONG, "%s: path too long", path);
-	for (size_t i = 1; i <= len; i++) {
-		int parent AUTO_CLOSE = -1, at AUTO_CLOSE = -1;
-		const char *name;
-		bool last = i == len;
-		size_t start;
-
-		if (path[i] != '/' && !last)
-			continue;
-		memcpy(part, path, i);
-		part[i] = '\0';
-		at = open_in_root(root, part, O_PATH);
-		if (at >= 0)
-			continue;
-		if (errno != ENOENT)
-			return err_errno(e, errno, "%s", path);
-		for (start = i; start > 0 && part[start - 1] != '/'; start--)
-			;
-		name = part + start;
-		if (!*name)
-			continue; // a doubled or final slash
-		if (strcmp(name, "..") == 0 || strcmp(name, ".") == 0)
-			return err_set(e, ENOENT, "%s: no such file or directory", path);
-		part[start ? start - 1 : 0] = '\0';
-		parent = open_in_root(root, start > 1 ? part : "/", O_PATH | O_DIRECTORY);
-		if (parent < 0)
-			return err_errno(e, errno, "%s", path);
-		if (last && create == ROOTFS_FILE) {
-			int fd = openat(parent, name,
-					O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
-
-			if (fd < 0 && errno != EEXIST)
-				return err_errno(e, errno, "creating %s", path);
-			close_fd(fd);
-		} else if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST) {
-			return err_errno(e, errno, "creating %s", path);
-		}
+		ret->fd[ret->n] = open_source(&c->mounts[ret->n], &why);
+		if (ret->fd[ret->n] < 0 && why.code)
+			return err_set(e, why.code, "%s", why.msg);
 	}
 	return 0;
 }
 
-int rootfs_open(int root, const char *path, enum rootfs_create create, struct err *e)
+void mounts_close(struct mount_sources *s)
 {
-	int fd = open_in_root(root, path, O_PATH);
+	for (size_t i = 0; i < s->n; i++)
+		close_fd(s->fd[i]);
+	free(take_ptr(&s->fd));
+}
+
+// ---- what is mounted
+// The group that the process is in, as a directory: what the cgroup file system shows where no cgroup namespace does.
+static int own_group(const char *destination, struct err *e)
+{
+	char *text AUTO_FREE = NULL, path[CGROUP_PATH_BYTES + sizeof(CGROUP_ROOT)];
+	int fd, r = io_read_file(AT_FDCWD, "/proc/self/cgroup", 16384, &text, NULL, e);
+	char *own = r < 0 ? NULL : strstr(text, "0::/");
+
+	if (r < 0)
+		return r;
+	if (!own)
+		return err_set(e, ENOENT, "mounts: %s: no cgroup", destination);
+	(void)snprintf(path, sizeof(path), CGROUP_ROOT "%.*s", (int)strcspn(own + 3, "\n"),
+		       own + 3); // a path of a group is at most CGROUP_PATH_BYTES
+	fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return fd < 0 ? err_errno(e, errno, "mounts: %s: %s", destination, path) : fd;
+}
+
+// In a user namespace a new proc needs a pid namespace of the container's, a new sysfs a network namespace: without, it is
+// the guest's.
+static int guests_own(const struct oci_mount *m, const struct userns_aid *aid)
+{
+	if (is_type(m, "sysfs", "sysfs") && aid->sysfs >= 0)
+		return fcntl(aid->sysfs, F_DUPFD_CLOEXEC, 0);
+	return open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+}
+
+static int add_option(struct mount_options *o, const char *text)
+{
+	size_t len = strlen(o->fs), room = sizeof(o->fs) - len;
+
+	return (size_t)snprintf(o->fs + len, room, "%s%s", len ? "," : "", text) >= room ? -E2BIG
+											 : 0;
+}
+
+static int add_readonly(struct mount_options *o)
+{
+	return o->sb_ro || o->sb_rw ? add_option(o, o->sb_ro ? "ro" : "rw") : 0;
+}
+
+// Without a mode of its own a tmpfs takes that of the directory it covers.
+static int add_mode(int at, struct mount_options *o)
+{
+	char text[16];
+	struct stat st;
+
+	if (strncmp(o->fs, "mode=", 5) == 0 || strstr(o->fs, ",mode="))
+		return 0;
+	if (fstat(at, &st) < 0)
+		return -errno;
+	(void)snprintf(text, sizeof(text), "mode=%o", st.st_mode & 07777u); // fits
+	return add_option(o, text);
+}
+
+static int make_filesystem(const struct oci_config *c, const struct oci_mount *m, int at,
+			   const struct userns_aid *aid, struct mount_options *o, struct err *e)
+{
+	const char *type = m->type ? m->type : "", *source = m->source ? m->source : type;
+	struct err why = { 0 };
+	int fd, r = 0;
+
+	if (is_type(m, "cgroup", "cgroup2")) {
+		if (!c->lin.ns[OCI_NS_CGROUP].present)
+			return own_group(m->destination, e);
+		type = "cgroup2";
+	}
+	if (is_type(m, "tmpfs", "tmpfs"))
+		r = add_mode(at, o);
+	if (r == 0 && !(o->ext & MOUNT_COPY_UP))
+		r = add_readonly(o);
+	if (r < 0)
+		return err_errno(e, -r, "mounts: %s: options", m->destination);
+	fd = filesystem_mount(type, source, o->fs,
+			      (unsigned)(o->top.attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY), &why);
+	if (fd == -EPERM && c->lin.ns[OCI_NS_USER].present && (is_type(m, "sysfs", "proc")))
+		fd = guests_own(m, aid);
+	return fd < 0 ? err_set(e, why.code, "mounts: %s: %s", m->destination, why.msg) : fd;
+}
+
+// ---- where
+// As runc has it: the proc of a container is what tells its processes apart for others, and is not to be faked.
+static int check_proc(int root, int at, const struct oci_mount *m, int source, struct err *e)
+{
+	static const char *const allowed[] = {
+		"/cpuinfo",
+		"/diskstats",
+		"/loadavg",
+		"/meminfo",
+		"/net/dev",
+		"/slabinfo",
+		"/stat",
+		"/swaps",
+		"/sys/kernel/ns_last_pid",
+		"/uptime",
+		"/sys/crypto/fips_enabled",
+	};
+	char link[32], top[PATH_MAX] = { 0 }, path[PATH_MAX] = { 0 };
+	bool is_proc = is_type(m, "proc", "proc");
+	const char *below;
+	struct statfs fs;
+	size_t len;
+
+	if (source >= 0 && fstatfs(source, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC)
+		is_proc = true;
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", root); // fits
+	if (readlink(link, top, sizeof(top) - 1) < 0)
+		return err_errno(e, errno, "mounts: %s", m->destination);
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", at); // fits
+	if (readlink(link, path, sizeof(path) - 1) < 0)
+		return err_errno(e, errno, "mounts: %s", m->destination);
+	len = strlen(top);
+	if (strncmp(path, top, len) != 0 || strncmp(path + len, "/proc", 5) != 0 ||
+	    (path[len + 5] && path[len + 5] != '/'))
+		return 0;
+	below = path + len + 5;
+	if (!*below)
+		return is_proc ? 0
+			       : err_set(e, EPERM,
+					 "mounts: %s: cannot be mounted because it is not of type proc",
+					 m->destination);
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++)
+		if (strcmp(below, allowed[i]) == 0)
+			return 0;
+	return err_set(e, EPERM, "mounts: %s: cannot be mounted because it is inside /proc",
+		       m->destination);
+}
+
+static int open_destination(int root, const struct oci_mount *m, const struct mount_options *o,
+			    int source, struct err *e)
+{
+	bool plain = is_type(m, "proc", "sysfs") && source < 0;
+	unsigned how = ROOTFS_DIR;
+	struct stat st;
+	int at AUTO_CLOSE = -1, r;
+
+	if (source >= 0 && fstat(source, &st) < 0)
+		return err_errno(e, errno, "mounts: %s: source", m->destination);
+	if (source >= 0 && !S_ISDIR(st.st_mode))
+		how = ROOTFS_FILE;
+	if (plain || o->ext & MOUNT_DEST_NOFOLLOW)
+		how |= ROOTFS_NOFOLLOW;
+	at = rootfs_open(root, m->destination, how, e);
+	if (at < 0)
+		return err_wrap(e, "mounts");
+	if (plain && (fstat(at, &st) < 0 || !S_ISDIR(st.st_mode)))
+		return err_set(
+			e, ENOTDIR,
+			"mounts: %s: filesystem \"%s\" must be mounted on ordinary directory",
+			m->destination, m->type);
+	r = check_proc(root, at, m, source, e);
+	return r < 0 ? r : take_fd(&at);
+}
+
+// ---- how
+// A flag that the source's own mount locks cannot be taken away in a user namespace: it stays.
+static int set_attributes(int fd, const struct mount_attr *attr, unsigned flags)
+{
+	struct mount_attr a = *attr;
+
+	if (!a.attr_set && !a.attr_clr)
+		return 0;
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | flags, &a, sizeof(a)) == 0)
+		return 0;
+	a.attr_clr &= MOUNT_ATTR__ATIME;
+	return errno == EPERM && attr->attr_clr != a.attr_clr &&
+			       mount_setattr(fd, "", AT_EMPTY_PATH | flags, &a, sizeof(a)) == 0
+		       ? 0
+		       : -errno;
+}
+
+static int set_propagation(int fd, uint64_t propagation)
+{
+	struct mount_attr a = { .propagation = propagation & ~(uint64_t)MS_REC };
+
+	return propagation && mount_setattr(fd, "",
+					    AT_EMPTY_PATH |
+						    (propagation & MS_REC ? AT_RECURSIVE : 0),
+					    &a, sizeof(a)) < 0
+		       ? -errno
+		       : 0;
+}
+
+// For a bind mount the host has done it, on what it shares.
+static int map_ids(int fd, const struct oci_config *c, const struct oci_mount *m,
+		   const struct mount_options *o, struct err *e)
+{
+	char uids[OCI_ID_MAPS_BYTES], gids[OCI_ID_MAPS_BYTES];
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
+	int ns AUTO_CLOSE = -1;
+
+	if ((!m->uid_maps.n && !(o->ext & MOUNT_IDMAP)) || o->ext & MOUNT_BIND)
+		return 0;
+	if (c->lin.ns[OCI_NS_USER].present)
+		return err_set(
+			e, EOPNOTSUPP,
+			"mounts: %s: id mapping of a %s that belongs to the container's user namespace",
+			m->destination, m->type);
+	if (!m->uid_maps.n)
+		return err_set(e, EINVAL, "mounts: %s: id mapping without uidMappings",
+			       m->destination);
+	if (oci_id_maps_text(&m->uid_maps, uids) < 0 || oci_id_maps_text(&m->gid_maps, gids) < 0)
+		return err_set(e, E2BIG, "mounts: %s: too many id mappings", m->destination);
+	ns = userns_new(uids, gids, e);
+	if (ns < 0)
+		return err_wrap(e, "mounts: %s", m->destination);
+	a.userns_fd = (uint64_t)ns;
+	return mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof(a)) < 0
+		       ? err_errno(e, errno, "mounts: %s: id mapping of a %s", m->destination,
+				   m->type)
+		       : 0;
+}
+
+static int apply(int fd, const struct oci_mount *m, const struct mount_options *o, struct err *e)
+{
+	int r = set_attributes(fd, &o->top, 0);
+
+	r = r < 0 ? r : set_attributes(fd, &o->all, AT_RECURSIVE);
+	return r < 0 ? err_errno(e, -r, "mounts: %s: mount attributes", m->destination) : 0;
+}
+
+static int attach(int fd, int at, const struct oci_mount *m, const struct mount_options *o,
+		  struct err *e)
+{
 	int r;
 
-	if (fd >= 0 || create == ROOTFS_NONE || errno != ENOENT)
-		return fd >= 0 ? fd : err_errno(e, errno, "%s", path);
-	r = make_path(root, path, create, e);
-	if (r < 0)
-		return r;
-	fd = open_in_root(root, path, O_PATH);
-	return fd >= 0 ? fd : err_errno(e, errno, "%s", path);
+	if (move_mount(fd, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_errno(e, errno, "mounts: %s", m->destination);
+	r = set_propagation(fd, o->propagation);
+	return r < 0 ? err_errno(e, -r, "mounts: %s: propagation", m->destination) : 0;
 }
 
-static void fd_path(int fd, char buf[64])
+static int remount(int root, const struct oci_mount *m, struct mount_options *o, struct err *e)
 {
-	(void)snprintf(buf, 64, "/proc/self/fd/%d", fd); // fits
-}
+	int at AUTO_CLOSE = rootfs_open(root, m->destination, 0, e);
+	int r = 0;
 
-// A bind mount takes its flags by a remount of its own; what the source's mount locks is kept.
-static int bind_flags(const char *target, unsigned long flags, const char *name, struct err *e)
-{
-	struct statvfs st;
-	unsigned long keep = 0;
-
-	if (!(flags & ~(unsigned long)(MS_BIND | MS_REC)))
-		return 0;
-	if (statvfs(target, &st) == 0)
-		keep = (st.f_flag & ST_NODEV ? MS_NODEV : 0) |
-		       (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
-		       (st.f_flag & ST_NOEXEC ? MS_NOEXEC : 0);
-	if (mount(NULL, target, NULL, (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT,
-		  NULL) == 0)
-		return 0;
-	if (mount(NULL, target, NULL,
-		  (flags & ~(unsigned long)MS_REC) | MS_BIND | MS_REMOUNT | keep, NULL) < 0)
-		return err_errno(e, errno, "mounts: %s: remount", name);
-	return 0;
-}
-
-static int cgroup_mount(const char *target, unsigned long flags)
-{
-	return mount("cgroup2", target, "cgroup2", flags, NULL);
-}
-
-static int mount_one(int root, const struct oci_mount *m, struct err *e)
-{
-	struct parsed p;
-	struct stat st;
-	int fd AUTO_CLOSE = -1, fd2 AUTO_CLOSE = -1;
-	char target[64];
-	const char *type = m->type ? m->type : "", *source = m->source ? m->source : type;
-	bool bind, is_file = false;
-	int r = parse(m, &p, e);
-
-	if (r < 0)
-		return r;
-	if (m->uid_maps.n || m->gid_maps.n)
-		return err_set(e, EOPNOTSUPP, "mounts: %s: id-mapped mounts are not supported yet",
-			       m->destination);
-	bind = p.flags & MS_BIND;
-	if (bind) {
-		if (!m->source || stat(m->source, &st) < 0)
-			return err_errno(e, m->source ? errno : EINVAL, "mounts: %s: source %s",
-					 m->destination, m->source ? m->source : "");
-		is_file = !S_ISDIR(st.st_mode);
+	if (at < 0)
+		return err_wrap(e, "mounts");
+	if (!(o->ext & MOUNT_BIND)) {
+		r = add_readonly(o);
+		r = r < 0 ? err_errno(e, -r, "options") : filesystem_change(at, o->fs, e);
+		if (r < 0)
+			return err_wrap(e, "mounts: %s: remount", m->destination);
 	}
-	fd = rootfs_open(root, m->destination, is_file ? ROOTFS_FILE : ROOTFS_DIR, e);
-	if (fd < 0)
-		return err_wrap(e, "mounts");
-	fd_path(fd, target);
-	if (bind)
-		r = mount(source, target, NULL, p.flags & (MS_BIND | MS_REC), NULL);
-	else if (strcmp(type, "cgroup") == 0 || strcmp(type, "cgroup2") == 0)
-		r = cgroup_mount(target, p.flags);
-	else
-		r = mount(source, target, type, p.flags, *p.data ? p.data : NULL);
-	if (r < 0)
-		return err_errno(e, errno, "mounts: %s: mounting %s", m->destination,
-				 bind ? source : type);
-	// What was opened is the directory below the new mount: look again.
-	fd2 = rootfs_open(root, m->destination, ROOTFS_NONE, e);
-	if (fd2 < 0)
-		return err_wrap(e, "mounts");
-	fd_path(fd2, target);
-	if (bind)
-		r = bind_flags(target, p.flags, m->destination, e);
-	if (r == 0 && (p.attr.attr_set || p.attr.attr_clr) &&
-	    syscall(SYS_mount_setattr, fd2, "", AT_EMPTY_PATH | AT_RECURSIVE, &p.attr,
-		    sizeof(p.attr)) < 0)
-		r = err_errno(e, errno, "mounts: %s: recursive attributes", m->destination);
-	if (r == 0 && p.propagation && mount(NULL, target, NULL, p.propagation, NULL) < 0)
-		r = err_errno(e, errno, "mounts: %s: propagation", m->destination);
+	r = apply(at, m, o, e);
+	if (r == 0 && (r = set_propagation(at, o->propagation)) < 0)
+		r = err_errno(e, -r, "mounts: %s: propagation", m->destination);
 	return r;
 }
 
-int mounts_make(int root, const struct oci_config *c, struct err *e)
+static int copy_symlink(int root, int link, const struct oci_mount *m, struct err *e)
+{
+	char target[PATH_MAX], there[PATH_MAX], dir[PATH_MAX];
+	const char *slash = strrchr(m->destination, '/');
+	ssize_t n = readlinkat(link, "", target, sizeof(target) - 1), n2;
+	int parent AUTO_CLOSE = -1;
+
+	if (n < 0)
+		return err_errno(e, errno, "mounts: %s: copy-symlink", m->destination);
+	if (!slash || !slash[1])
+		return err_set(e, EINVAL, "mounts: %s: copy-symlink: not a name", m->destination);
+	target[n] = '\0';
+	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - m->destination),
+		       m->destination); // at most OCI_PATH_MAX
+	parent = rootfs_open(root, *dir ? dir : "/", ROOTFS_DIR, e);
+	if (parent < 0)
+		return err_wrap(e, "mounts");
+	if (symlinkat(target, parent, slash + 1) == 0)
+		return 0;
+	n2 = errno == EEXIST ? readlinkat(parent, slash + 1, there, sizeof(there)) : -1;
+	return n2 == n && memcmp(target, there, (size_t)n) == 0
+		       ? 0
+		       : err_set(e, EEXIST,
+				 "mounts: %s: copy-symlink: is there already, and is something else",
+				 m->destination);
+}
+
+static int mount_new(int root, const struct oci_config *c, const struct oci_mount *m, int source,
+		     const struct userns_aid *aid, struct mount_options *o, struct err *e)
+{
+	int at AUTO_CLOSE = open_destination(root, m, o, source, e), fd AUTO_CLOSE = -1;
+	int r;
+
+	if (at < 0)
+		return at;
+	fd = source >= 0 ? fcntl(source, F_DUPFD_CLOEXEC, 0) : make_filesystem(c, m, at, aid, o, e);
+	if (fd < 0)
+		return source >= 0 ? err_errno(e, errno, "mounts: %s", m->destination) : fd;
+	if (o->ext & MOUNT_COPY_UP) {
+		if (!is_type(m, "tmpfs", "tmpfs"))
+			return err_set(e, EINVAL, "mounts: %s: tmpcopyup goes with tmpfs only",
+				       m->destination);
+		r = mounts_copy_up(at, fd, m->destination, e);
+		if (r < 0)
+			return r;
+	}
+	r = map_ids(fd, c, m, o, e);
+	r = r < 0 ? r : apply(fd, m, o, e);
+	return r < 0 ? r : attach(fd, at, m, o, e);
+}
+
+// A /dev that is to be read-only becomes so at the end: nodes and the console go there first.
+static void leave_dev_writable(struct mount_options *o)
+{
+	o->sb_ro = false;
+	o->top.attr_set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+}
+
+static int mount_one(int root, const struct oci_config *c, const struct oci_mount *m, int source,
+		     const struct userns_aid *aid, struct err *e)
+{
+	struct mount_options o;
+	struct stat st;
+	int r = mount_options_parse(m, &o, e);
+
+	if (r < 0)
+		return r;
+	if (o.ext & MOUNT_REMOUNT)
+		return remount(root, m, &o, e);
+	if (o.ext & MOUNT_COPY_SYMLINK && source >= 0 && fstat(source, &st) == 0 &&
+	    S_ISLNK(st.st_mode))
+		return copy_symlink(root, source, m, e);
+	if (is_dev(m->destination))
+		leave_dev_writable(&o);
+	return mount_new(root, c, m, source, aid, &o, e);
+}
+
+int mounts_make(int root, const struct oci_config *c, const struct mount_sources *s,
+		const struct userns_aid *aid, struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < c->n_mounts; i++)
-		r = mount_one(root, &c->mounts[i], e);
+		r = mount_one(root, c, &c->mounts[i], s->fd[i], aid, e);
 	return r;
 }
 
 // ---- after pivot_root
-static int mask(const char *path, struct err *e)
+// The last mount at /dev says whether it stays writable.
+static int finish_dev(const struct oci_config *c, struct err *e)
 {
-	struct stat st;
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	bool set = false;
 
-	if (stat(path, &st) < 0)
-		return errno == ENOENT || errno == ENOTDIR
-			       ? 0
-			       : err_errno(e, errno, "linux.maskedPaths: %s", path);
-	if (S_ISDIR(st.st_mode)
-		    ? mount("tmpfs", path, "tmpfs", MS_RDONLY, "nr_blocks=1,nr_inodes=1") < 0
-		    : mount("/dev/null", path, NULL, MS_BIND, NULL) < 0)
-		return err_errno(e, errno, "linux.maskedPaths: %s", path);
-	return 0;
-}
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		struct mount_options o;
+		int r = is_dev(c->mounts[i].destination) ? mount_options_parse(&c->mounts[i], &o, e)
+							 : 1;
 
-static int readonly(const char *path, struct err *e)
-{
-	struct statvfs st;
-	unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
-
-	if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return errno == ENOENT || errno == ENOTDIR
-			       ? 0
-			       : err_errno(e, errno, "linux.readonlyPaths: %s", path);
-	if (statvfs(path, &st) == 0)
-		flags |= (st.f_flag & ST_NODEV ? MS_NODEV : 0) |
-			 (st.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
-			 (st.f_flag & ST_NOEXEC ? MS_NOEXEC : 0);
-	return mount(NULL, path, NULL, flags, NULL) < 0
-		       ? err_errno(e, errno, "linux.readonlyPaths: %s", path)
+		if (r < 0)
+			return r;
+		if (r == 0)
+			set = o.top.attr_set & MOUNT_ATTR_RDONLY;
+	}
+	return set && mount_setattr(AT_FDCWD, "/dev", 0, &ro, sizeof(ro)) < 0
+		       ? err_errno(e, errno, "mounts: /dev: mount attributes")
 		       : 0;
 }
 
 int mounts_finish(const struct oci_config *c, struct err *e)
 {
-	int r = 0;
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	int r = finish_dev(c, e);
 
-	for (size_t i = 0; r == 0 && i < c->lin.readonly_paths.n; i++)
-		r = readonly(c->lin.readonly_paths.v[i], e);
-	for (size_t i = 0; r == 0 && i < c->lin.masked_paths.n; i++)
-		r = mask(c->lin.masked_paths.v[i], e);
-	if (r == 0 && c->root.readonly &&
-	    mount(NULL, "/", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
-		r = err_errno(e, errno, "root.readonly: remount");
-	if (r == 0 && c->lin.rootfs_propagation) {
-		const struct option *g =
-			find(propagation_options,
-			     sizeof(propagation_options) / sizeof(*propagation_options),
-			     c->lin.rootfs_propagation);
-
-		if (g && mount(NULL, "/", NULL, g->set, NULL) < 0)
-			r = err_errno(e, errno, "linux.rootfsPropagation");
-	}
+	r = r < 0 ? r : paths_hide(&c->lin, e);
+	if (r == 0 && c->root.readonly && mount_setattr(AT_FDCWD, "/", 0, &ro, sizeof(ro)) < 0)
+		r = err_errno(e, errno, "root.readonly");
+	if (r == 0 && c->lin.rootfs_propagation &&
+	    mount(NULL, "/", NULL, mount_propagation(c->lin.rootfs_propagation), NULL) < 0)
+		r = err_errno(e, errno, "linux.rootfsPropagation");
 	return r;
 }

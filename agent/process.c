@@ -100,7 +100,7 @@ void process_drop_streams(struct process *p)
 	close_fd(take_fd(&p->master));
 }
 
-int process_stdio(struct process *p, int fds[3], int *ret_ctl, struct err *e)
+int process_stdio(struct process *p, uint32_t owner, int fds[3], int *ret_ctl, struct err *e)
 {
 	int pair[2];
 
@@ -120,6 +120,12 @@ int process_stdio(struct process *p, int fds[3], int *ret_ctl, struct err *e)
 		}
 		if (pipe2(ends, O_CLOEXEC) < 0)
 			return err_errno(e, errno, "pipe");
+		// Opened by name (/dev/stdout) it is the process's user who opens it.
+		if (fchown(ends[0], owner, (gid_t)-1) < 0) {
+			close_fd(ends[0]);
+			close_fd(ends[1]);
+			return err_errno(e, errno, "standard stream %d", i);
+		}
 		fds[i] = ends[i != 0];
 		p->pipe[i] = ends[i == 0];
 	}

@@ -48,9 +48,9 @@ void process_init(struct process *p, struct agent *a, struct container *c, const
 		  bool terminal);
 void process_done(struct process *p);
 
-// Fills fds[i] with the child's end of stream i: a pipe, or /dev/null. Also makes the control channel; *ret_ctl is the
+// Fills fds[i] with the child's end of stream i: a pipe of the user's, or /dev/null. Also makes the control channel; *ret_ctl is the
 // child's end. All four are the caller's, also on failure (-1: none).
-int process_stdio(struct process *p, int fds[3], int *ret_ctl, struct err *e);
+int process_stdio(struct process *p, uint32_t owner, int fds[3], int *ret_ctl, struct err *e);
 // After the fork: listens to the child.
 int process_watch(struct process *p, struct err *e);
 void process_hear(struct process *p); // takes one report that is there; p may be gone afterwards

@@ -79,10 +79,9 @@ int config_supported(const struct oci_config *c, struct err *e)
 			"linux.netDevices: interfaces of the host are not moved into a guest");
 	if (c->hooks[OCI_HOOK_START_CONTAINER].n)
 		return err_set(e, EOPNOTSUPP, "hooks.startContainer: not supported yet");
-	if (c->lin.ns[OCI_NS_USER].present)
-		return err_set(e, EOPNOTSUPP, "linux.namespaces: user: not supported yet");
-	if (c->lin.ns[OCI_NS_TIME].present)
-		return err_set(e, EOPNOTSUPP, "linux.namespaces: time: not supported yet");
+	if (c->lin.ns[OCI_NS_USER].present && (!c->lin.uid_maps.n || !c->lin.gid_maps.n))
+		return err_set(e, EINVAL, "linux.%sMappings: a user namespace needs them",
+			       c->lin.uid_maps.n ? "gid" : "uid");
 	if ((c->hostname || c->domainname) && !c->lin.ns[OCI_NS_UTS].present)
 		return err_set(e, EINVAL, "hostname: needs a uts namespace of its own");
 	r = seccomp_supported(c->lin.seccomp, e);

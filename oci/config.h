@@ -319,6 +319,12 @@ struct oci_process_change {
 int oci_process_rewrite(const struct oci_config *c, const struct oci_process_change *ch,
 			char **ret_json, size_t *ret_len, struct err *e);
 
+enum { OCI_ID_MAPS_BYTES = 4096 }; // the kernel takes less than a page
+// "CONTAINER HOST SIZE" lines; -E2BIG when they are too many.
+int oci_id_maps_text(const struct oci_id_maps *m, char ret[OCI_ID_MAPS_BYTES]);
+// The host's id of a container's; -ENOENT when it has none.
+int oci_id_maps_host(const struct oci_id_maps *m, uint32_t id, uint32_t *ret);
+
 const char *oci_map_get(const struct oci_map *m, const char *key); // NULL when absent
 
 #endif
