@@ -336,6 +336,22 @@ int cgroup_update(struct cgroup *g, const struct oci_resources *r, struct err *e
 	return rc;
 }
 
+int cgroup_give(const struct cgroup *g, uid_t uid, struct err *e)
+{
+	char *text AUTO_FREE = NULL, *save = NULL;
+	int r = io_read_file(AT_FDCWD, "/sys/kernel/cgroup/delegate", 4096, &text, NULL, e);
+
+	if (r < 0)
+		return r;
+	if (fchown(cgroup_fd(g), uid, (gid_t)-1) < 0)
+		return err_errno(e, errno, "giving the cgroup to uid %u", uid);
+	for (char *name = strtok_r(text, "\n", &save); name; name = strtok_r(NULL, "\n", &save))
+		if (fchownat(cgroup_fd(g), name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    errno != ENOENT) // a file of a controller that is not handed on
+			return err_errno(e, errno, "giving the cgroup's %s to uid %u", name, uid);
+	return 0;
+}
+
 int cgroup_enter(const struct cgroup *g, pid_t pid, struct err *e)
 {
 	char text[24];

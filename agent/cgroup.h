@@ -38,6 +38,8 @@ void *cgroup_tag(const struct cgroup *g);
 int cgroup_update(struct cgroup *g, const struct oci_resources *r, struct err *e);
 
 int cgroup_enter(const struct cgroup *g, pid_t pid, struct err *e);
+// It becomes the user's to divide, as the kernel says a delegated group is.
+int cgroup_give(const struct cgroup *g, uid_t uid, struct err *e);
 // The group, or one below it, as a directory of the caller's; below is "" for the group itself and may not lead out of it.
 int cgroup_open(const struct cgroup *g, const char *below, struct err *e);
 int cgroup_fd(const struct cgroup *g); // borrowed

@@ -168,7 +168,7 @@ static int own_namespaces(const struct oci_config *c, struct err *e)
 	int r = child_time(&c->lin, e);
 
 	r = r < 0 ? r : child_names(c, e);
-	r = r < 0 ? r : child_sysctls(&c->lin, e);
+	r = r < 0 ? r : child_sysctls(&c->lin, false, e);
 	if (r == 0 && c->lin.ns[OCI_NS_CGROUP].present && unshare(CLONE_NEWCGROUP) < 0)
 		return err_errno(e, errno, "linux.namespaces: cgroup");
 	return r;

@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "agent/cgroup.h"
+#include "agent/mounts.h"
 #include "agent/namespaces.h"
 #include "agent/shared.h"
 #include "base/err.h"
@@ -213,6 +214,8 @@ static int launch(struct container *c, struct err *e)
 	userns_aid_close(&aid);
 	if (r >= 0 && c->cgroup)
 		r = cgroup_enter(c->cgroup, p->pid, e);
+	if (r == 0 && c->cgroup && l->ns[OCI_NS_CGROUP].present && mounts_group_writable(c->config))
+		r = cgroup_give(c->cgroup, owner, e);
 	r = r < 0 ? r : userns_write_maps(l, p->pid, e);
 	r = r < 0 ? r : running_from_outside(&c->config->process, p->pid, e);
 	r = r < 0 ? r : process_watch(p, e);

@@ -159,6 +159,18 @@ static int make_filesystem(const struct oci_config *c, const struct oci_mount *m
 	return fd < 0 ? err_set(e, why.code, "mounts: %s: %s", m->destination, why.msg) : fd;
 }
 
+bool mounts_group_writable(const struct oci_config *c)
+{
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		struct mount_options o;
+
+		if (is_type(&c->mounts[i], "cgroup", "cgroup2") &&
+		    mount_options_parse(&c->mounts[i], &o, NULL) == 0 && !o.sb_ro)
+			return true;
+	}
+	return false;
+}
+
 // ---- where
 // As runc has it: the proc of a container is what tells its processes apart for others, and is not to be faked.
 static int check_proc(int root, int at, const struct oci_mount *m, int source, struct err *e)

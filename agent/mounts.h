@@ -4,6 +4,7 @@
 #ifndef AGENT_MOUNTS_H
 #define AGENT_MOUNTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct err;
@@ -25,6 +26,8 @@ int mounts_make(int root, const struct oci_config *c, const struct mount_sources
 		const struct userns_aid *aid, struct err *e);
 int mounts_finish(const struct oci_config *c, struct err *e); // after pivot_root: masked, read-only
 
+bool mounts_group_writable(
+	const struct oci_config *c); // there is a cgroup mount, and not read-only
 int paths_hide(const struct oci_linux *l, struct err *e); // hide.c
 
 // copyup.c: all below one directory into another, which is empty.

@@ -4,6 +4,7 @@
 #ifndef AGENT_NAMESPACES_H
 #define AGENT_NAMESPACES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,8 +31,9 @@ int userns_gid(const struct oci_linux *l, uint32_t gid, uint32_t *ret, const cha
 
 // In the process: its ids become the container root's.
 int child_container_root(const struct oci_linux *l, struct err *e);
-int child_time(const struct oci_linux *l, struct err *e);    // a time namespace with its offsets
-int child_names(const struct oci_config *c, struct err *e);  // hostname and domainname
-int child_sysctls(const struct oci_linux *l, struct err *e); // sysctl.c
+int child_time(const struct oci_linux *l, struct err *e);   // a time namespace with its offsets
+int child_names(const struct oci_config *c, struct err *e); // hostname and domainname
+// sysctl.c: those of the ipc namespace are its root's to write, the others the guest's root's.
+int child_sysctls(const struct oci_linux *l, bool ipc, struct err *e);
 
 #endif

@@ -73,6 +73,7 @@ int child_root(const struct oci_config *c, const struct userns_aid *aid, struct 
 	int r = root < 0 ? root : mounts_open(c, &sources, e);
 
 	r = r < 0 ? r : child_container_root(&c->lin, e);
+	r = r < 0 ? r : child_sysctls(&c->lin, true, e);
 	r = r < 0 ? r : fill(root, c, &sources, aid, e);
 	mounts_close(&sources);
 	return r < 0 ? r : pivot(root, e);

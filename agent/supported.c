@@ -49,6 +49,20 @@ static int namespaces_supported(const struct oci_linux *l, struct err *e)
 	return 0;
 }
 
+// The set-up is the container root's work.
+static int root_mapped(const struct oci_linux *l, struct err *e)
+{
+	uint32_t id;
+
+	if (!l->ns[OCI_NS_USER].present)
+		return 0;
+	if (oci_id_maps_host(&l->uid_maps, 0, &id) < 0)
+		return err_set(e, EINVAL, "linux.uidMappings: none for the container's root");
+	if (oci_id_maps_host(&l->gid_maps, 0, &id) < 0)
+		return err_set(e, EINVAL, "linux.gidMappings: none for the container's root");
+	return 0;
+}
+
 int process_supported(const struct oci_process *p, struct err *e)
 {
 	if (p->apparmor_profile)
@@ -79,9 +93,9 @@ int config_supported(const struct oci_config *c, struct err *e)
 			"linux.netDevices: interfaces of the host are not moved into a guest");
 	if (c->hooks[OCI_HOOK_START_CONTAINER].n)
 		return err_set(e, EOPNOTSUPP, "hooks.startContainer: not supported yet");
-	if (c->lin.ns[OCI_NS_USER].present && (!c->lin.uid_maps.n || !c->lin.gid_maps.n))
-		return err_set(e, EINVAL, "linux.%sMappings: a user namespace needs them",
-			       c->lin.uid_maps.n ? "gid" : "uid");
+	r = root_mapped(&c->lin, e);
+	if (r < 0)
+		return r;
 	if ((c->hostname || c->domainname) && !c->lin.ns[OCI_NS_UTS].present)
 		return err_set(e, EINVAL, "hostname: needs a uts namespace of its own");
 	r = seccomp_supported(c->lin.seccomp, e);

@@ -45,7 +45,9 @@ static int name_to_path(const char *name, char *path, size_t size, struct err *e
 	return 0;
 }
 
-static int check(const struct oci_linux *l, const char *name, const char *path, struct err *e)
+// *ret_ns: whose it is, OCI_NS_KINDS for the guest's network.
+static int check(const struct oci_linux *l, const char *name, const char *path, enum oci_ns *ret_ns,
+		 struct err *e)
 {
 	char dotted[512];
 
@@ -61,6 +63,7 @@ static int check(const struct oci_linux *l, const char *name, const char *path, 
 
 		if (strncmp(dotted, namespaced[i].name, len) != 0 || (!all && dotted[len]))
 			continue;
+		*ret_ns = namespaced[i].ns;
 		if (namespaced[i].ns == OCI_NS_KINDS || l->ns[namespaced[i].ns].present)
 			return 0;
 		return err_set(e, EINVAL, "linux.sysctl: %s: needs a container's own %s namespace",
@@ -70,17 +73,20 @@ static int check(const struct oci_linux *l, const char *name, const char *path, 
 		       name);
 }
 
-int child_sysctls(const struct oci_linux *l, struct err *e)
+int child_sysctls(const struct oci_linux *l, bool ipc, struct err *e)
 {
 	for (size_t i = 0; i < l->sysctl.n; i++) {
 		const char *name = l->sysctl.v[i].key, *value = l->sysctl.v[i].value;
 		int fd AUTO_CLOSE = -1, r;
+		enum oci_ns ns = OCI_NS_KINDS;
 		char path[512];
 
 		r = name_to_path(name, path, sizeof(path), e);
-		r = r < 0 ? r : check(l, name, path, e);
+		r = r < 0 ? r : check(l, name, path, &ns, e);
 		if (r < 0)
 			return r;
+		if ((ns == OCI_NS_IPC) != ipc)
+			continue;
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		if (fd < 0 || write(fd, value, strlen(value)) < 0)
 			return err_errno(e, errno, "linux.sysctl: %s", name);
