@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Maps of ids: their text, and looking one up at every edge.
-#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-// cmocka.h needs the above
 #include <setjmp.h>
-
+#include <stdint.h>
 #include <cmocka.h>
+
+#include <errno.h>
 
 #include "oci/oci.h"
 
