@@ -42,7 +42,7 @@ print(functools.reduce(lambda d, k: d[k], sys.argv[1].split("."), json.load(sys.
   bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = "/kubepods/pod7/abc"; c["linux"]["namespaces"] = [n for n in c["linux"]["namespaces"] if n["type"] != "cgroup"]'
   limited '{"memory": {"limit": 33554432, "reservation": 16777216, "swap": 67108864}, "cpu": {"shares": 512, "quota": 50000, "period": 200000, "burst": 10000, "cpus": "0", "mems": "0"},
     "pids": {"limit": 40}, "hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}], "unified": {"memory.high": "30000000", "cgroup.max.depth": "3"}}' \
-    'cat /proc/self/cgroup; for f in memory.max memory.low memory.high cpu.weight cpu.max cpu.max.burst cpuset.cpus cpuset.mems pids.max hugetlb.2MB.max hugetlb.2MB.rsvd.max cgroup.max.depth; do cat /sys/fs/cgroup/kubepods/pod7/abc/$f; done'
+    'cat /proc/self/cgroup; for f in memory.max memory.low memory.high cpu.weight cpu.max cpu.max.burst cpuset.cpus cpuset.mems pids.max hugetlb.2MB.max hugetlb.2MB.rsvd.max cgroup.max.depth; do cat /sys/fs/cgroup/$f; done'
   [ "$(tr '\n' ' ' < "$WORK/out")" = "0::/kubepods/pod7/abc 33554432 16777216 29999104 59 50000 200000 10000 0 0 40 4194304 4194304 3 " ]
   bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = "system.slice:bulk:abc"'
   limited '{}' 'cat /proc/self/cgroup'
