@@ -127,7 +127,8 @@ int mounts_copy_up(int from, int to, const char *destination, struct err *e)
 	int r = copy_dir(from, to, 0);
 
 	// The tmpfs's own mode is the mount's to say.
-	if (r == 0 && (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0))
+	if (r == 0 &&
+	    (fstat(from, &st) < 0 || fchownat(to, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0))
 		r = -errno;
 	return r < 0 ? err_errno(e, -r, "mounts: %s: tmpcopyup", destination) : 0;
 }

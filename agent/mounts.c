@@ -280,7 +280,7 @@ static int map_ids(int fd, const struct oci_config *c, const struct oci_mount *m
 {
 	char uids[OCI_ID_MAPS_BYTES], gids[OCI_ID_MAPS_BYTES];
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
-	int ns AUTO_CLOSE = -1;
+	int proc AUTO_CLOSE = -1, ns AUTO_CLOSE = -1;
 
 	if ((!m->uid_maps.n && !(o->ext & MOUNT_IDMAP)) || o->ext & MOUNT_BIND)
 		return 0;
@@ -294,7 +294,9 @@ static int map_ids(int fd, const struct oci_config *c, const struct oci_mount *m
 			       m->destination);
 	if (oci_id_maps_text(&m->uid_maps, uids) < 0 || oci_id_maps_text(&m->gid_maps, gids) < 0)
 		return err_set(e, E2BIG, "mounts: %s: too many id mappings", m->destination);
-	ns = userns_new(uids, gids, e);
+	// The guest's /proc knows this process's children by other numbers.
+	proc = filesystem_mount("proc", "proc", "", 0, e);
+	ns = proc < 0 ? proc : userns_new(proc, uids, gids, e);
 	if (ns < 0)
 		return err_wrap(e, "mounts: %s", m->destination);
 	a.userns_fd = (uint64_t)ns;

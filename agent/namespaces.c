@@ -54,14 +54,17 @@ void userns_aid_close(struct userns_aid *aid)
 int userns_write_maps(const struct oci_linux *l, pid_t pid, struct err *e)
 {
 	char uids[OCI_ID_MAPS_BYTES], gids[OCI_ID_MAPS_BYTES];
-	int r;
+	int proc AUTO_CLOSE = -1, r;
 
 	if (!has_new(l, OCI_NS_USER))
 		return 0;
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return err_errno(e, errno, "/proc");
 	if (oci_id_maps_text(&l->uid_maps, uids) < 0 || oci_id_maps_text(&l->gid_maps, gids) < 0)
 		return err_set(e, E2BIG, "linux.uidMappings: more than %d bytes of text",
 			       OCI_ID_MAPS_BYTES - 1);
-	r = userns_map(pid, uids, gids, e);
+	r = userns_map(proc, pid, uids, gids, e);
 	return r < 0 ? err_wrap(e, "linux.uidMappings and linux.gidMappings") : 0;
 }
 

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/own.h"
 #include "runtime/tree.h"
+#include "runtime/volume.h"
 
 enum { SHARE_PATH_BYTES = 8192 };
 enum share_ro { SHARE_RW, SHARE_RO_TOP, SHARE_RO_RECURSIVE };
@@ -62,8 +63,9 @@ static int make_target(const char *path, bool dir, struct err *e)
 // Made ready apart and then put in place: the copy that propagates to bulkhead-fs has the flags the mount has when it
 // arrives, and no later ones. The guest is not trusted to keep a read-only volume read-only. nosuid and nodev cost nothing:
 // what is executed or opened as a device, is so in the guest.
+// c and m, which may be NULL: whose ids are mapped.
 static int bind_mount(const char *source, const char *target, bool recursive, enum share_ro ro,
-		      struct err *e)
+		      const struct oci_config *c, const struct oci_mount *m, struct err *e)
 {
 	struct mount_attr all = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
 	struct mount_attr top = { .attr_set = MOUNT_ATTR_RDONLY };
@@ -80,25 +82,43 @@ static int bind_mount(const char *source, const char *target, bool recursive, en
 	    (ro == SHARE_RO_TOP &&
 	     syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &top, sizeof(top)) < 0))
 		return err_errno(e, errno, "mount attributes of %s", source);
+	if (m && volume_map_ids(tree, c, m, e) < 0)
+		return -e->code;
 	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_errno(e, errno, "mounting %s", source);
 	return 0;
 }
 
-static bool has_option(const struct oci_mount *m, const char *name)
+static int add_source(const char *source, const char *target, const struct oci_config *c,
+		      const struct oci_mount *m, struct err *e)
 {
-	for (size_t i = 0; i < m->options.n; i++) {
-		if (strcmp(m->options.v[i], name) == 0)
-			return true;
-	}
-	return false;
+	struct stat st;
+	int r = volume_link(source, target, m, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (stat(source, &st) < 0)
+		return err_errno(e, errno, "stat %s", source);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(e, ENOTSUP, "%s is a %s of the host, which a guest cannot use",
+			       source,
+			       S_ISSOCK(st.st_mode)   ? "socket"
+			       : S_ISFIFO(st.st_mode) ? "fifo"
+						      : "device");
+	r = make_target(target, S_ISDIR(st.st_mode), e);
+	return r < 0 ? r
+		     : bind_mount(source, target, m->rbind,
+				  volume_has_option(m, "rro")  ? SHARE_RO_RECURSIVE
+				  : volume_has_option(m, "ro") ? SHARE_RO_TOP
+							       : SHARE_RW,
+				  c, m, e);
 }
 
 static int add_mount(const char *dir, const char *guest_dir, size_t i, const char *bundle,
-		     const struct oci_mount *m, struct oci_rewrite_mount *rw, struct err *e)
+		     const struct oci_config *c, struct oci_rewrite_mount *rw, struct err *e)
 {
+	const struct oci_mount *m = &c->mounts[i];
 	char source[SHARE_PATH_BYTES * 2], target[SHARE_PATH_BYTES + 32], *guest = NULL;
-	struct stat st;
 	int r;
 
 	if (strcmp(m->destination, "/dev/shm") == 0) {
@@ -108,24 +128,8 @@ static int add_mount(const char *dir, const char *guest_dir, size_t i, const cha
 	(void)snprintf(source, sizeof(source), "%s%s%s", m->source[0] == '/' ? "" : bundle,
 		       m->source[0] == '/' ? "" : "/",
 		       m->source); // both are bounded by OCI_PATH_MAX
-	if (stat(source, &st) < 0)
-		return err_errno(e, errno, "mounts[%zu].source: stat %s", i, source);
-	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return err_set(
-			e, ENOTSUP,
-			"mounts[%zu].source: %s is a %s of the host, which a guest cannot use", i,
-			source,
-			S_ISSOCK(st.st_mode)   ? "socket"
-			: S_ISFIFO(st.st_mode) ? "fifo"
-					       : "device");
 	(void)snprintf(target, sizeof(target), "%s/mounts/%zu", dir, i); // as above
-	r = make_target(target, S_ISDIR(st.st_mode), e);
-	if (r == 0)
-		r = bind_mount(source, target, m->rbind,
-			       has_option(m, "rro")  ? SHARE_RO_RECURSIVE
-			       : has_option(m, "ro") ? SHARE_RO_TOP
-						     : SHARE_RW,
-			       e);
+	r = add_source(source, target, c, m, e);
 	if (r < 0)
 		return err_wrap(e, "mounts[%zu].source", i);
 	if (asprintf(&guest, "%s/mounts/%zu", guest_dir, i) < 0)
@@ -153,11 +157,11 @@ static int add_all(const char *share_dir, const char *id, const char *bundle, co
 		return r;
 	(void)snprintf(path, sizeof(path), "%s/rootfs", dir); // as above
 	if ((r = make_target(path, true, e)) < 0 ||
-	    (r = bind_mount(rootfs, path, true, SHARE_RW, e)) < 0)
+	    (r = bind_mount(rootfs, path, true, SHARE_RW, NULL, NULL, e)) < 0)
 		return r;
 	for (size_t i = 0; i < c->n_mounts; i++) {
 		if (c->mounts[i].bind &&
-		    (r = add_mount(dir, guest_dir, i, bundle, &c->mounts[i], &mounts[i], e)) < 0)
+		    (r = add_mount(dir, guest_dir, i, bundle, c, &mounts[i], e)) < 0)
 			return r;
 	}
 	return oci_config_rewrite(c, &rw, ret_json, ret_len, e);
