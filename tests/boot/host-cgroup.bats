@@ -208,6 +208,45 @@ P
   nowhere
 }
 
+@test "systemd: a scope of its own, its quota on the vCPUs alone, and its end" {
+  manager=${O:-$BATS_TEST_DIRNAME/../../build/${MODE:-dev}}/tests/unit/test_runtime_systemd
+  [ -x "$manager" ] || { echo "# $manager is not built: nothing to talk to" >&3; return 0; }
+  begin sleep 1000 || return 0
+  slice=bulkheadtest${WORK##*.}
+  GROUP=/$slice.slice/p-one.scope
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = sys.argv[3]; c.setdefault("annotations", {})["org.systemd.property.TimeoutStopUSec"] = "uint64 5000000"' "$slice.slice:p:one"
+  resources '{"cpu": {"quota": 50000, "period": 100000, "shares": 1024}, "memory": {"limit": 67108864}}'
+  mkfifo "$WORK/stop"
+  "$manager" "$WORK/bus" "$WORK/calls" "$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)" < "$WORK/stop" 3>&- &
+  exec 8> "$WORK/stop"
+  minute test -S "$WORK/bus"
+  export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$WORK/bus
+  bulkhead --systemd-cgroup run --detach --bundle "$BUNDLE" --pid-file "$WORK/pid" one < /dev/null > "$WORK/out" 2>&1
+  minute has_members "$(vcpu_threads)" 1
+  supervisor=$(sed -n 's/^PIDs au //p' "$WORK/calls")
+  grep -q "$GROUP\$" "/proc/$supervisor/cgroup"
+  grep -q "$GROUP\$" "/proc/$(cat "$WORK/pid")/cgroup"
+  [ "$(quota)" = "50000 100000" ]
+  for line in "StartTransientUnit p-one.scope replace" "Slice s $slice.slice" "Delegate b 1" "CPUWeight t 100" "TasksMax t 4096" \
+    "TimeoutStopUSec t 5000000"; do
+    grep -qxF "$line" "$WORK/calls" || { echo "not called: $line"; cat "$WORK/calls"; return 1; }
+  done
+  [ "$(sed -n 's/^MemoryMax t //p' "$WORK/calls")" -gt 268435456 ] # the limit, the guest's own, and what its programs need
+  bulkhead update --cpu-quota 30000 --cpu-share 2 one
+  [ "$(quota)" = "30000 100000" ]
+  grep -qxF "SetUnitProperties p-one.scope 1" "$WORK/calls"
+  grep -qxF "CPUWeight t 1" "$WORK/calls"
+  bulkhead delete --force one
+  grep -qxF "StopUnit p-one.scope" "$WORK/calls"
+  nowhere
+  # What systemd refuses is an error that says so, and makes no container.
+  bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = sys.argv[3]' "$slice.slice:p:refused"
+  refused 1 'systemd refused StartTransientUnit: Unit p-refused.scope was already loaded.' --systemd-cgroup run --bundle "$BUNDLE" one
+  exec 8>&-
+  wait
+  awk '$0 ~ / - cgroup2? / { print $5 }' /proc/self/mountinfo | sort -u | sed "s|\$|/$slice.slice|" | xargs -r rmdir 2> /dev/null || true
+}
+
 @test "systemd: no bus, and a path of another form, are told" {
   bundle_busybox "$BUNDLE"
   bundle_args "$BUNDLE" true
