@@ -175,7 +175,6 @@ static int on_message(sd_bus_message *m, void *arg, sd_bus_error *why)
 	} else { // AddMatch, RemoveMatch, Subscribe
 		r = sd_bus_reply_method_return(m, "");
 	}
-	(void)fflush(g->calls);
 	return r < 0 ? r : 1;
 }
 
@@ -218,7 +217,7 @@ static void manage(int listener, const char *calls, const char *mount, int stop_
 			       { .fd = stop_fd, .events = POLLIN } };
 	struct manager g = { .calls = fopen(calls, "ae"), .mount = mount };
 
-	if (!g.calls)
+	if (!g.calls || setvbuf(g.calls, NULL, _IOLBF, BUFSIZ) != 0) // on disk before the answer
 		abort();
 	while (poll(p, 2, -1) >= 0 && !p[1].revents)
 		serve(&g, accept4(listener, NULL, NULL, SOCK_CLOEXEC));
