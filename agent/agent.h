@@ -60,6 +60,7 @@ int relay_new(struct loop *l, int src, int dst, void (*done)(void *arg), void *a
 void relay_free(struct relay *r);
 // The writer has ended: what is in src now is still copied, then the relay ends. done may be called at once.
 void relay_finish(struct relay *r);
+uint64_t relay_moved(const struct relay *r); // bytes written so far; NULL: 0
 
 // container.c: the ttrpc requests.
 void containers_create(struct agent *a, struct ttrpc_call *call, const uint8_t *payload,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,6 +19,8 @@
 #include "base/own.h"
 #include "proto/agent.pb-c.h"
 #include "proto/ttrpc.h"
+
+enum { STALL_MS = 2000 };
 
 void process_init(struct process *p, struct agent *a, struct container *c, const uint32_t stream[3],
 		  bool terminal)
@@ -43,6 +46,7 @@ void process_done(struct process *p)
 	for (unsigned i = 0; i < p->n_waiters; i++)
 		fail_call(&p->waiters[i]);
 	p->n_waiters = 0;
+	loop_remove(take_ptr(&p->stall_timer));
 	loop_remove(p->ctl_source);
 	p->ctl_source = NULL;
 	close_fd(take_fd(&p->ctl));
@@ -228,6 +232,27 @@ int process_watch(struct process *p, struct err *e)
 }
 
 // ---- the end
+static uint64_t moved(const struct process *p)
+{
+	return relay_moved(p->relay[1]) + relay_moved(p->relay[2]);
+}
+
+// A reader that takes nothing holds back the end no longer. What there is stays for it, until the process is deleted.
+static void on_stall(void *arg)
+{
+	struct process *p = arg;
+	bool killed = WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL;
+
+	// Who kills waits for the end, and takes the machine down when it does not come: a slow reader is no reason for that.
+	if (!killed && moved(p) != p->moved) {
+		p->moved = moved(p);
+		(void)loop_timer_set(p->stall_timer, STALL_MS); // a timer of ours: cannot fail
+		return;
+	}
+	p->stalled = true;
+	container_settle(p->container);
+}
+
 void process_ended(struct process *p, int status)
 {
 	if (p->pending) // it was killed between its creation and its start
@@ -241,11 +266,15 @@ void process_ended(struct process *p, int status)
 	for (unsigned i = 1; i < 3; i++)
 		if (p->relay[i])
 			relay_finish(p->relay[i]);
+	p->moved = moved(p);
+	if ((p->relay[1] || p->relay[2]) && loop_add_timer(p->a->loop, "stalled output", STALL_MS,
+							   on_stall, p, &p->stall_timer, NULL) < 0)
+		p->stalled = true; // without memory: not waited for at all
 }
 
 bool process_settled(const struct process *p)
 {
-	return p->state == PROCESS_STOPPED && !p->relay[1] && !p->relay[2];
+	return p->state == PROCESS_STOPPED && (p->stalled || (!p->relay[1] && !p->relay[2]));
 }
 
 void process_answer_waiters(struct process *p)

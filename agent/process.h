@@ -41,6 +41,10 @@ struct process {
 	struct ttrpc_call *waiters[PROCESS_WAITERS_MAX], *deleting;
 	unsigned n_waiters;
 	int status; // of waitpid
+	// After the end: has any output moved since the timer was set?
+	struct loop_source *stall_timer;
+	uint64_t moved;
+	bool stalled;
 };
 
 // Zeroed memory becomes a process without a child; process_done closes what it has and fails who waits.
@@ -60,7 +64,7 @@ void process_attach(struct process *p);
 
 // The child has ended.
 void process_ended(struct process *p, int status);
-// Nothing can be said about it any more but its status: ended, and its output is with the host.
+// Nothing can be said about it any more but its status: ended, and its output is with the host, or nobody takes it (nor waits for it).
 bool process_settled(const struct process *p);
 void process_answer_waiters(struct process *p);
 void process_drop_streams(struct process *p); // whoever still reads has had the time

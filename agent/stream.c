@@ -157,6 +157,7 @@ struct relay {
 	int rounds_left;              // -1: until src ends; else reads that are still done
 	struct loop_source *in, *out; // in: NULL while data waits to be written
 	size_t at, len;
+	uint64_t moved;
 	void (*done)(void *arg);
 	void *arg;
 	uint8_t buf[RELAY_BYTES];
@@ -171,6 +172,11 @@ void relay_free(struct relay *r)
 	close_fd(r->src);
 	close_fd(r->dst);
 	free(r);
+}
+
+uint64_t relay_moved(const struct relay *r)
+{
+	return r ? r->moved : 0;
 }
 
 static void relay_end(struct relay *r)
@@ -217,6 +223,7 @@ static bool relay_step(struct relay *r)
 			if (n < 0)
 				return false; // nobody reads any more
 			r->at += (size_t)n;
+			r->moved += (uint64_t)n;
 			r->len -= (size_t)n;
 		}
 		if (r->rounds_left == 0)

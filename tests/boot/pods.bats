@@ -226,3 +226,120 @@ member() {
   [ "$(bulkhead list --quiet)" = box ]
   [ "$(ls "$STATE/containers")" = box ]
 }
+
+@test "a reader that never reads holds up neither its container's end nor a neighbour" {
+  sandbox box
+  member never box sh -c 'cat /dev/zero'
+  member ended box sh -c 'head -c 200000 /dev/zero'
+  member other box sh -c 'while sleep 0.2; do echo alive; done'
+  mkfifo "$WORK/pipe"
+  exec 8<> "$WORK/pipe"
+  for id in never ended; do
+    bulkhead create --bundle "$WORK/$id" --pid-file "$WORK/$id.pid" "$id" > "$WORK/pipe" 2> /dev/null < /dev/null 8<&-
+    bulkhead start "$id"
+  done
+  # The second finds the pipe full: it has ended all the same, and its proxy waits for the reader.
+  within is ended stopped
+  kill -0 "$(cat "$WORK/ended.pid")"
+  begin other 8<&-
+  within more other 3
+  is never running
+  bulkhead kill never KILL
+  within is never stopped
+  n=$(wc -l < "$WORK/other.out")
+  within more other "$n"
+  bulkhead delete never
+  bulkhead delete --force ended
+  is other running
+  is box running
+  exec 8<&-
+}
+
+@test "one that stopped with output unread loses none of it to a slow reader, neighbours or not" {
+  sandbox box
+  member slow box head -c 300000 /dev/zero
+  mkfifo "$WORK/pipe"
+  (sleep 6; cat) < "$WORK/pipe" > "$WORK/got" &
+  bulkhead create --bundle "$WORK/slow" --pid-file "$WORK/slow.pid" slow > "$WORK/pipe" 2> /dev/null < /dev/null
+  bulkhead start slow
+  wait %1
+  [ "$(stat -c %s "$WORK/got")" = 300000 ]
+  within ended slow
+}
+
+@test "CRI-O's annotations, podman's pods by path, and two pods that do not mix" {
+  bundle infra sleep 1000
+  begin infra
+  bundle two sleep 1000
+  annotate two $CRIO_TYPE sandbox $CRIO_ID two
+  begin two
+  # podman: the id of its infra container without a type, and its namespaces' paths
+  bundle one sleep 1000
+  bundle_edit "$WORK/one" 'c.pop("hostname", None)'
+  annotate one $CRIO_ID infra
+  for type in network:net ipc:ipc uts:uts; do
+    path one "${type%:*}" "/proc/$(cat "$WORK/infra.pid")/ns/${type#*:}"
+  done
+  begin one
+  [ "$(pod_of one)" = infra ]
+  # by a path alone, of a member's
+  bundle three sleep 1000
+  path three pid "/proc/$(cat "$WORK/one.pid")/ns/pid"
+  begin three
+  [ "$(pod_of three)" = infra ]
+  [ "$(bulkhead exec three sh -c 'ls /proc | grep -c "^[0-9]"')" -ge 3 ]
+  bundle four true
+  path four ipc "/proc/$(cat "$WORK/one.pid")/ns/ipc"
+  path four network "/proc/$(cat "$WORK/two.pid")/ns/net"
+  run create four
+  [ "$status" = 1 ]
+  [[ "$output" == *"linux.namespaces: ipc: /proc/"*"but the others are of pod two"* ]]
+  annotate four $CRIO_ID two
+  run create four
+  [[ "$output" == *"linux.namespaces: ipc: /proc/"*"but the others are of pod two"* ]]
+  bundle five true
+  path five cgroup "/proc/$(cat "$WORK/one.pid")/ns/cgroup"
+  run create five
+  [[ "$output" == *"linux.namespaces: cgroup: "*": joining that of container one is not supported"* ]]
+  # the host's network is the proxy's alone
+  bundle six sh -c 'ls /sys/class/net'
+  path six network /proc/self/ns/net
+  create six
+  [ "$(pod_of six)" = six ]
+  [ "$(ns six net)" = "$(readlink /proc/self/ns/net)" ]
+  bulkhead start six
+  within ended six
+  grep -qx lo "$WORK/six.out" || { cat "$WORK/six.out" "$WORK/six.err"; return 1; }
+}
+
+@test "containers are created in parallel in one pod, and a create that is killed leaves nothing" {
+  sandbox box
+  for i in 1 2 3 4 5 6; do
+    member "c$i" box sh -c "echo $i"
+  done
+  for i in 1 2 3 4 5 6; do
+    begin "c$i" &
+    pids[i]=$!
+  done
+  for i in 1 2 3 4 5 6; do
+    wait "${pids[i]}"
+  done
+  for i in 1 2 3 4 5 6; do
+    within ended "c$i"
+    [ "$(cat "$WORK/c$i.out")" = "$i" ]
+    bulkhead delete "c$i" &
+    pids[i]=$!
+  done
+  for i in 1 2 3 4 5 6; do
+    wait "${pids[i]}"
+  done
+  [ "$(bulkhead list --quiet)" = box ]
+  for delay in 0.02 0.05 0.1; do
+    "$BULKHEAD" --root "$STATE" create --bundle "$WORK/c1" c1 > /dev/null 2>&1 < /dev/null &
+    sleep $delay
+    kill -9 $! 2> /dev/null || true
+    wait $! || true
+    bulkhead delete --force c1
+  done
+  is box running
+}
