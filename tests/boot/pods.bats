@@ -343,3 +343,60 @@ member() {
   done
   is box running
 }
+
+# anonymous PID: KiB that are the process's own; the guest's RAM is not
+anonymous() {
+  awk '$1 == "Anonymous:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
+# host_program NAME: the pid of bulkhead-NAME below the pod's supervisor
+host_program() {
+  pgrep -P "$(pgrep -f -- "--root=$STATE .*supervisor --memory-bytes")" -x "bulkhead-$1"
+}
+
+measure() { # supervisor, vmm, fs, agent: KiB; descriptors of fs
+  echo "$(anonymous "$(pgrep -f -- "--root=$STATE .*supervisor --memory-bytes")")" \
+    "$(anonymous "$(host_program vmm)")" "$(anonymous "$(host_program fs)")" \
+    "$(bulkhead exec box awk '$1 == "VmRSS:" { print $2 }' /proc/1/status)" \
+    "$(ls "/proc/$(host_program fs)/fd" | wc -l)"
+}
+
+round() { # N: that many containers at once, which run, end and are deleted
+  local i
+  for i in $(seq "$1"); do
+    cp "$WORK/member/config.json" "$WORK/bundle$i/config.json"
+    bulkhead run --bundle "$WORK/bundle$i" --detach --pid-file "$WORK/m$i.pid" "m$i" > "$WORK/m$i.out" 2>&1 < /dev/null
+  done
+  [ "$(bulkhead list --quiet | grep -c '^m')" = "$1" ]
+  for i in $(seq "$1"); do
+    bulkhead kill "m$i" KILL
+    bulkhead delete --force "m$i"
+  done
+}
+
+@test "many containers in a pod, twice: nothing grows, and nothing of the host is held" {
+  n=${BULKHEAD_POD_CONTAINERS:-4}
+  bundle box sleep 100000
+  # with the guest's pids, to look at the agent
+  bundle_edit "$WORK/box" 'c["linux"]["namespaces"] = [n for n in c["linux"]["namespaces"] if n["type"] != "pid"]'
+  annotate box $CRI_TYPE sandbox $CRI_ID box
+  bulkhead --memory 256 create --bundle "$WORK/box" --pid-file "$WORK/box.pid" box > /dev/null 2>&1 < /dev/null
+  bulkhead start box
+  member member box sh -c 'cat /etc/group /etc/passwd 2> /dev/null; echo here; sleep 100000'
+  for i in $(seq "$n"); do
+    mkdir "$WORK/bundle$i"
+    cp -a "$WORK/member/rootfs" "$WORK/bundle$i/rootfs"
+  done
+  round "$n" # caches fill
+  round "$n"
+  first=$(measure)
+  round "$n"
+  second=$(measure)
+  echo "KiB of supervisor, vmm, fs, agent; descriptors of fs: $first, then $second"
+  [ -z "${BULKHEAD_POD_CONTAINERS:-}" ] || echo "# $first -> $second" >&3
+  # 5 %, and a few pages for what is small
+  python3 -c 'import sys
+a, b = ([int(x) for x in s.split()] for s in sys.argv[1:])
+assert all(y <= x * 1.05 + 64 for x, y in zip(a[:4], b[:4])), (a, b)
+assert b[4] <= a[4], (a, b)' "$first" "$second"
+}
