@@ -160,7 +160,7 @@ struct relay {
 	uint64_t moved;
 	void (*done)(void *arg);
 	void *arg;
-	uint8_t buf[RELAY_BYTES];
+	uint8_t *buf; // RELAY_BYTES, while data waits: most relays of a pod are idle
 };
 
 void relay_free(struct relay *r)
@@ -171,6 +171,7 @@ void relay_free(struct relay *r)
 	loop_remove(r->out);
 	close_fd(r->src);
 	close_fd(r->dst);
+	free(r->buf);
 	free(r);
 }
 
@@ -209,7 +210,7 @@ static int relay_watch(struct relay *r)
 }
 
 // False: the relay has ended. Leaves off after some rounds, so that two fast ends do not keep the loop to themselves.
-static bool relay_step(struct relay *r)
+static bool relay_copy(struct relay *r)
 {
 	for (unsigned round = 0; round < RELAY_ROUNDS || r->rounds_left >= 0; round++) {
 		ssize_t n;
@@ -228,7 +229,7 @@ static bool relay_step(struct relay *r)
 		}
 		if (r->rounds_left == 0)
 			return false;
-		n = read(r->src, r->buf, sizeof(r->buf));
+		n = read(r->src, r->buf, RELAY_BYTES);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			return r->rounds_left < 0;
 		if (r->rounds_left > 0)
@@ -239,6 +240,18 @@ static bool relay_step(struct relay *r)
 		r->len = (size_t)n;
 	}
 	return true;
+}
+
+static bool relay_step(struct relay *r)
+{
+	bool on;
+
+	if (!r->buf && !(r->buf = malloc(RELAY_BYTES)))
+		return false; // without memory the stream just ends
+	on = relay_copy(r);
+	if (!r->len)
+		free(take_ptr(&r->buf));
+	return on;
 }
 
 static void on_relay_in(void *arg, uint32_t events)
