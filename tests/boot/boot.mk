@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# make soak-pods [CONTAINERS=50]: that many containers in one pod, again and again; what grows is printed.
+CONTAINERS ?= 50
+.PHONY: soak-pods
+soak-pods: all
+	$(Q)BULKHEAD_POD_CONTAINERS=$(CONTAINERS) BULKHEAD_BIN=$(abspath $(O))/bin O=$(O) bats tests/boot/pods.bats -f 'many containers'
