@@ -74,6 +74,17 @@ static int leave_initramfs(struct err *e)
 	return 0;
 }
 
+// The guest is about as large as its containers' limits. By default a single mapping larger than all memory is refused,
+// which on a host next to never happens: there a program gets its mapping, and meets its limit when it uses it.
+static int always_overcommit(struct err *e)
+{
+	int fd AUTO_CLOSE = open("/proc/sys/vm/overcommit_memory", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		return err_errno(e, errno, "vm.overcommit_memory");
+	return 0;
+}
+
 int guest_prepare(struct agent *a, struct err *e)
 {
 	int r;
@@ -93,6 +104,7 @@ int guest_prepare(struct agent *a, struct err *e)
 	}
 	r = cgroups_new(a->loop, containers_oom, a, &a->cgroups, e);
 	r = r < 0 ? r : loopback_up(e);
+	r = r < 0 ? r : always_overcommit(e);
 	a->prepared = r == 0;
 	return r;
 }

@@ -77,13 +77,11 @@ int bundle_check(const struct oci_config *c, struct err *e)
 
 	if (!c->has_process)
 		return err_set(e, EINVAL, "process: required, but absent");
-	if (!c->root.present)
+	if (c->vm.image.path)
 		return err_set(e, ENOTSUP,
-			       "root: required, but absent (vm.image is not supported)");
-	if (c->has_vm)
-		return err_set(
-			e, ENOTSUP,
-			"vm: not supported; use the options --kernel, --initrd and --memory");
+			       "vm.image: not supported: a pod's root is a directory (root.path)");
+	if (!c->root.present)
+		return err_set(e, EINVAL, "root: required, but absent");
 	for (unsigned i = 0; i < OCI_HOOK_KINDS; i++) {
 		if (c->hooks[i].n > 0)
 			return err_set(e, ENOTSUP, "hooks.%s: hooks are not supported", hook[i]);

@@ -36,7 +36,8 @@ void cli_free_lists(const struct cli_option *table, void *dest);
 void cli_print_options(const struct cli_option *table);
 
 struct cli_globals {
-	const char *root, *log, *log_format, *hypervisor, *kernel, *initrd, *memory, *vcpus;
+	const char *root, *log, *log_format, *config, *hypervisor, *kernel, *initrd, *memory,
+		*vcpus;
 	const char *cgroup_manager;
 	bool debug, systemd_cgroup, timings, version;
 };

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/own.h"
 #include "runtime/cli.h"
+#include "runtime/host_config.h"
 #include "runtime/host_layout.h"
 #include "runtime/locate.h"
 #include "vmm/vmm.h"
@@ -44,6 +45,17 @@ static bool check_guest(const struct cli_globals *g)
 	ok = row("guest kernel", r, path, &e);
 	r = locate_data("initrd.cpio", g->initrd, "BULKHEAD_INITRD", path, &e);
 	return row("guest initramfs", r, path, &e) && ok;
+}
+
+static bool check_config(const struct cli_globals *g)
+{
+	struct host_config *h = NULL;
+	struct err e;
+	int r = host_config_read(g->config, &h, &e);
+	bool ok = row("configuration", r, h ? h->path : "", &e);
+
+	host_config_free(h);
+	return ok;
 }
 
 // One that works is enough; the soft one always should.
@@ -103,6 +115,7 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 	(void)argv;
 	ok = check_hypervisors();
 	ok = check_programs() && ok;
+	ok = check_config(g) && ok;
 	ok = check_guest(g) && ok;
 	ok = check_host() && ok;
 	printf("%s\n", ok ? "pods can run here" : "pods cannot run here: see the rows with \"no\"");

@@ -53,7 +53,7 @@ static int run_in_process(const struct create_request *req, const struct launch_
 
 	if (r < 0)
 		return r;
-	launch_warn(req);
+	launch_warn(c);
 	timings_mark(t, "supervisor ready");
 	if (!create_terminal(c))
 		tty_done(tty);

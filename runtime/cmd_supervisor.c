@@ -10,7 +10,7 @@
 #include "runtime/supervisor.h"
 
 struct supervisor_options {
-	const char *memory_bytes, *bundle;
+	const char *memory_bytes, *bundle, *vmm, *kernel_parameters;
 	bool timings;
 };
 static const struct cli_option options[] = {
@@ -18,6 +18,11 @@ static const struct cli_option options[] = {
 	  "guest memory" },
 	{ "bundle", 0, CLI_STRING, offsetof(struct supervisor_options, bundle), "DIR",
 	  "of the pod's container" },
+	{ "vmm", 0, CLI_STRING, offsetof(struct supervisor_options, vmm), "FILE",
+	  "program in place of bulkhead-vmm" },
+	{ "kernel-parameters", 0, CLI_STRING,
+	  offsetof(struct supervisor_options, kernel_parameters), "TEXT",
+	  "added to the guest kernel's" },
 	{ "timings", 0, CLI_FLAG, offsetof(struct supervisor_options, timings), NULL,
 	  "write marks to descriptor 4" },
 	CLI_END,
@@ -34,6 +39,8 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 		.cgroup_manager = g->cgroup_manager,
 		.bundle = o->bundle,
 		.initrd = g->initrd,
+		.vmm = o->vmm,
+		.kernel_parameters = o->kernel_parameters,
 		.memory_bytes = o->memory_bytes ? strtoull(o->memory_bytes, NULL, 10) : 0,
 		.vcpus = g->vcpus ? (unsigned)strtoul(g->vcpus, NULL, 10) : 1,
 		.debug = g->debug,
@@ -41,7 +48,7 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 	};
 
 	(void)argc;
-	if (!g->kernel || !g->initrd || !o->bundle ||
+	if (!g->kernel || !g->initrd || !g->hypervisor || !o->bundle ||
 	    fcntl(SUPERVISOR_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;
 	if (o->timings && fcntl(SUPERVISOR_TIMINGS_FD, F_SETFD, FD_CLOEXEC) < 0)

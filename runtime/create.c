@@ -23,19 +23,13 @@
 #include "runtime/bundle.h"
 #include "runtime/client.h"
 #include "runtime/destroy.h"
-#include "runtime/locate.h"
+#include "runtime/host_config.h"
 #include "runtime/placement.h"
 #include "runtime/store.h"
 #include "runtime/supervisor.h"
 #include "runtime/tty.h"
-#include "vmm/vmm.h"
 
 enum {
-	MIB = 1 << 20,
-	MEMORY_MIN_MIB = 48, // kernel, agent and a shell; less does not boot
-	MEMORY_DEFAULT_MIB = 128,
-	MEMORY_RESERVE_MIB = 64, // above a container's limit, for kernel and agent
-	MEMORY_MAX_MIB = 1 << 20,
 	SUPERVISOR_READY_MS = 30000,
 	SUPERVISOR_END_MS = 10000,
 };
@@ -47,10 +41,8 @@ struct create {
 	const char *root, *id;
 	char *bundle, *rootfs;
 	struct placement place;
-	char kernel[LOCATE_BYTES], initrd[LOCATE_BYTES];
 	struct oci_config *config;
-	unsigned long long memory_bytes;
-	unsigned vcpus;
+	struct machine machine;
 	int lock_fd, channel_fd, pidfd;
 	struct store_process supervisor;
 	struct client *client;
@@ -58,6 +50,7 @@ struct create {
 };
 
 OWN_DEFINE(struct create *, create_end)
+OWN_DEFINE(struct host_config *, host_config_free)
 
 struct client *create_client(struct create *c)
 {
@@ -79,63 +72,9 @@ const struct placement *create_placement(const struct create *c)
 	return &c->place;
 }
 
-static int choose_memory(struct create *c, const char *given, struct err *e)
+const char *create_hypervisor(const struct create *c)
 {
-	const struct oci_resources *res = &c->config->lin.resources;
-	unsigned long long mib = MEMORY_DEFAULT_MIB;
-	char *end;
-
-	if (given && given[0]) {
-		errno = 0;
-		mib = strtoull(given, &end, 10);
-		if (errno || *end || given[0] == '-')
-			return err_set(e, EINVAL, "--memory: \"%.40s\" is not a number of MiB",
-				       given);
-	} else if (res->memory_limit.set && res->memory_limit.v > 0) {
-		mib = (unsigned long long)res->memory_limit.v / MIB + 1 + MEMORY_RESERVE_MIB;
-		if (mib < MEMORY_DEFAULT_MIB)
-			mib = MEMORY_DEFAULT_MIB;
-	}
-	if (mib < MEMORY_MIN_MIB)
-		return err_set(e, EINVAL, "too little memory for a guest: %llu MiB (at least %d)",
-			       mib, MEMORY_MIN_MIB);
-	if (mib > MEMORY_MAX_MIB)
-		return err_set(e, EINVAL, "too much memory for a guest: %llu MiB (at most %d)", mib,
-			       MEMORY_MAX_MIB);
-	mib += mib & 1; // whole 2 MiB pages
-	c->memory_bytes = mib * MIB;
-	return 0;
-}
-
-static int choose_vcpus(struct create *c, const char *given, struct err *e)
-{
-	char *end;
-	long n = 1;
-
-	if (given && given[0]) {
-		errno = 0;
-		n = strtol(given, &end, 10);
-		if (errno || *end || n < 1 || n > VMM_VCPUS_MAX)
-			return err_set(e, EINVAL, "--vcpus: \"%.40s\" is not a number from 1 to %d",
-				       given, VMM_VCPUS_MAX);
-	}
-	c->vcpus = (unsigned)n;
-	return 0;
-}
-
-// As locate_data, but absolute: the supervisor has another working directory.
-static int find_data(const char *name, const char *given, const char *env, char *buf, struct err *e)
-{
-	char *real AUTO_FREE = NULL;
-	int r = locate_data(name, given, env, buf, e);
-
-	if (r < 0)
-		return r;
-	real = realpath(buf, NULL);
-	if (!real || strlen(real) >= LOCATE_BYTES)
-		return err_errno(e, real ? ENAMETOOLONG : errno, "%s", buf);
-	memcpy(buf, real, strlen(real) + 1);
-	return 0;
+	return c->machine.hypervisor;
 }
 
 // Before anything is started: the rules and words of runc.
@@ -155,8 +94,9 @@ static int check_terminal(const struct create *c, const struct create_request *r
 
 static int check_request(struct create *c, const struct create_request *req, struct err *e)
 {
+	struct host_config *host AUTO(host_config_free) = NULL;
 	struct stat st;
-	int kernel, r = store_check_id(req->id, e);
+	int r = store_check_id(req->id, e);
 
 	if (r < 0)
 		return r;
@@ -166,15 +106,10 @@ static int check_request(struct create *c, const struct create_request *req, str
 	if (!S_ISDIR(st.st_mode))
 		return err_errno(e, ENOTDIR, "chdir %s", req->bundle);
 	if ((r = bundle_read(c->bundle, &c->config, &c->rootfs, e)) < 0 ||
-	    (r = check_terminal(c, req, e)) < 0 || (r = choose_memory(c, req->memory, e)) < 0 ||
-	    (r = choose_vcpus(c, req->vcpus, e)) < 0 ||
-	    (r = find_data("vmlinux", req->kernel, "BULKHEAD_KERNEL", c->kernel, e)) < 0)
+	    (r = check_terminal(c, req, e)) < 0 ||
+	    (r = host_config_read(req->host_config, &host, e)) < 0)
 		return r;
-	kernel = locate_open_kernel(c->kernel, e);
-	if (kernel < 0)
-		return kernel;
-	close_fd(kernel);
-	return find_data("initrd.cpio", req->initrd, "BULKHEAD_INITRD", c->initrd, e);
+	return machine_choose(&req->machine, c->config, host, &c->machine, e);
 }
 
 // Waits for the supervisor's first word.
@@ -199,11 +134,13 @@ static int await_ready(struct create *c, struct err *e)
 
 static int start_supervisor(struct create *c, const struct create_request *req, struct err *e)
 {
+	const struct machine *m = &c->machine;
 	char memory[32], vcpus[32], kernel[LOCATE_BYTES + 16], initrd[LOCATE_BYTES + 16], id[256],
 		self[] = "/proc/self/exe";
-	char root[STORE_PATH_BYTES + 16], hv[32], name[] = "bulkhead", debug[] = "--debug",
-						  verb[] = "supervisor";
-	char timings[] = "--timings", manager[40], *bundle AUTO_FREE = NULL, *argv[20];
+	char root[STORE_PATH_BYTES + 16], hv[32], vmm[LOCATE_BYTES + 16],
+		parameters[MACHINE_PARAMETERS_BYTES + 32];
+	char name[] = "bulkhead", debug[] = "--debug", verb[] = "supervisor",
+	     timings[] = "--timings", manager[40], *bundle AUTO_FREE = NULL, *argv[20];
 	char bus[512], *envp[] = { NULL, NULL };
 	int theirs AUTO_CLOSE = -1, pair[2], map[5], n = 0, r;
 	pid_t pid;
@@ -213,11 +150,15 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	c->channel_fd = pair[0];
 	theirs = pair[1];
 	(void)snprintf(root, sizeof(root), "--root=%s", c->root); // checked with the id's paths
-	(void)snprintf(kernel, sizeof(kernel), "--kernel=%s", c->kernel);               // fits
-	(void)snprintf(initrd, sizeof(initrd), "--initrd=%s", c->initrd);               // fits
-	(void)snprintf(memory, sizeof(memory), "--memory-bytes=%llu", c->memory_bytes); // fits
-	(void)snprintf(vcpus, sizeof(vcpus), "--vcpus=%u", c->vcpus);                   // fits
-	(void)snprintf(hv, sizeof(hv), "--hypervisor=%.16s", req->hypervisor); // one of four words
+	(void)snprintf(kernel, sizeof(kernel), "--kernel=%s", m->kernel); // fits
+	(void)snprintf(initrd, sizeof(initrd), "--initrd=%s", m->initrd); // fits
+	(void)snprintf(memory, sizeof(memory), "--memory-bytes=%llu",
+		       (unsigned long long)m->memory_bytes);              // fits
+	(void)snprintf(vcpus, sizeof(vcpus), "--vcpus=%u", m->vcpus);     // fits
+	(void)snprintf(hv, sizeof(hv), "--hypervisor=%s", m->hypervisor); // one of four words
+	(void)snprintf(vmm, sizeof(vmm), "--vmm=%s", m->vmm);             // fits
+	(void)snprintf(parameters, sizeof(parameters), "--kernel-parameters=%s",
+		       m->parameters);               // fits
 	(void)snprintf(id, sizeof(id), "%s", c->id); // an id is at most NAME_MAX
 	(void)snprintf(manager, sizeof(manager), "--cgroup-manager=%.16s",
 		       req->cgroup_manager); // one of three words
@@ -238,6 +179,10 @@ static int start_supervisor(struct create *c, const struct create_request *req, 
 	argv[n++] = verb;
 	argv[n++] = memory;
 	argv[n++] = bundle;
+	if (m->vmm[0])
+		argv[n++] = vmm;
+	if (m->parameters[0])
+		argv[n++] = parameters;
 	if (req->timings_fd >= 0)
 		argv[n++] = timings;
 	argv[n++] = id;
@@ -257,6 +202,10 @@ static int find_pod(struct create *c, const struct create_request *req, struct e
 	int r;
 
 	if (c->place.member) {
+		if (c->config->has_vm)
+			return err_set(
+				e, EINVAL,
+				"config.json: vm: the container joins a pod whose machine is there");
 		c->supervisor = c->place.supervisor;
 		return 0;
 	}

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "runtime/machine.h"
+
 struct client;
 struct create;
 struct err;
@@ -15,7 +17,8 @@ struct placement;
 struct create_request {
 	const char *root, *id, *bundle; // bundle NULL: the working directory
 	const char *cgroup_manager;     // as the option
-	const char *hypervisor, *kernel, *initrd, *memory, *vcpus; // as the options; NULL: default
+	const char *host_config;        // path of the host's configuration; NULL: the usual one
+	struct machine_options machine;
 	bool debug;
 	bool detach;                // the caller does not stay: its terminal cannot be used
 	bool has_tty;               // the caller has a terminal to lend
@@ -36,6 +39,7 @@ void create_end(struct create *c);
 struct client *create_client(struct create *c); // borrowed
 const char *create_pod(const struct create *c); // its id
 const struct placement *create_placement(const struct create *c);
-bool create_terminal(const struct create *c); // process.terminal
+bool create_terminal(const struct create *c);          // process.terminal
+const char *create_hypervisor(const struct create *c); // auto, mshv, soft
 
 #endif

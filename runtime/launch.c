@@ -19,19 +19,13 @@
 
 OWN_DEFINE(struct create *, create_end)
 
-void launch_warn(const struct create_request *req)
+void launch_warn(const struct create *c)
 {
-	if (strcmp(req->hypervisor, "auto") == 0 && vmm_hypervisor_probe(VMM_HV_MSHV, NULL) < 0)
+	if (strcmp(create_hypervisor(c), "auto") == 0 &&
+	    vmm_hypervisor_probe(VMM_HV_MSHV, NULL) < 0)
 		log_warn(
 			"no /dev/mshv: the software hypervisor is used. It is slow, and it is not hardware "
 			"isolation (--hypervisor soft accepts that without a word)");
-}
-
-static int check_hypervisor(const char *name, struct err *e)
-{
-	if (strcmp(name, "kvm") == 0)
-		return err_set(e, ENOTSUP, "hypervisor kvm: not supported");
-	return strcmp(name, "mshv") == 0 ? vmm_hypervisor_probe(VMM_HV_MSHV, e) : 0;
 }
 
 int launch_check_preserve_fds(const char *n, struct err *e)
@@ -56,17 +50,18 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.id = id,
 		.bundle = o->bundle,
 		.cgroup_manager = g->cgroup_manager,
-		.hypervisor = g->hypervisor,
-		.kernel = g->kernel,
-		.initrd = g->initrd,
-		.memory = g->memory,
-		.vcpus = g->vcpus,
+		.host_config = g->config,
+		.machine = { .hypervisor = g->hypervisor,
+			     .kernel = g->kernel,
+			     .initrd = g->initrd,
+			     .memory = g->memory,
+			     .vcpus = g->vcpus },
 		.debug = g->debug,
 		.detach = o->detach,
 		.console_socket = o->console_socket,
 		.timings_fd = -1,
 	};
-	return check_hypervisor(g->hypervisor, e);
+	return 0;
 }
 
 static int place_proxy(const struct create_request *req, const char *pod, pid_t pid, struct err *e)
@@ -97,7 +92,7 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 
 	if (r < 0)
 		return r;
-	launch_warn(req);
+	launch_warn(c);
 	cfg.pod = create_pod(c);
 	cfg.place = create_placement(c);
 	cfg.terminal = create_terminal(c);

@@ -8,6 +8,7 @@
 
 #include "runtime/cli.h"
 
+struct create;
 struct create_request;
 struct err;
 
@@ -50,6 +51,6 @@ int launch_detached(const struct create_request *req, const struct launch_option
 int launch_check_preserve_fds(const char *n, struct err *e);
 
 // Nobody should take the soft partition for isolation by hardware because they forgot to look: says so once.
-void launch_warn(const struct create_request *req);
+void launch_warn(const struct create *c);
 
 #endif

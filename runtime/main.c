@@ -12,7 +12,9 @@
 #include "base/own.h"
 #include "oci/oci.h"
 #include "runtime/cli.h"
+#include "runtime/host_config.h"
 #include "runtime/host_place.h"
+#include "runtime/sizing.h"
 
 static const struct cli_command *const commands[] = {
 	&cmd_check, &cmd_create, &cmd_delete, &cmd_events,     &cmd_exec,   &cmd_features,
@@ -29,15 +31,17 @@ static const struct cli_option global_options[] = {
 	{ "log-format", 0, CLI_STRING, G(log_format), "FORMAT", "text (default) or json" },
 	{ "root", 0, CLI_STRING, G(root), "DIR",
 	  "where containers' state is kept (default /run/bulkhead; not root: $XDG_RUNTIME_DIR/bulkhead)" },
+	{ "config", 0, CLI_STRING, G(config), "FILE",
+	  "the host's configuration (default " HOST_CONFIG_PATH "; also $" HOST_CONFIG_ENV ")" },
 	{ "hypervisor", 0, CLI_STRING, G(hypervisor), "NAME", "auto (default), mshv or soft" },
 	{ "kernel", 0, CLI_STRING, G(kernel), "FILE",
 	  "guest kernel, an ELF vmlinux (also $BULKHEAD_KERNEL)" },
 	{ "initrd", 0, CLI_STRING, G(initrd), "FILE",
 	  "initramfs with the agent (also $BULKHEAD_INITRD)" },
 	{ "memory", 0, CLI_STRING, G(memory), "MIB",
-	  "guest memory in MiB (default 128, or the container's limit and 64 more)" },
+	  "guest memory in MiB (default: from the container's limit, or 128)" },
 	{ "vcpus", 0, CLI_STRING, G(vcpus), "N",
-	  "virtual processors of the guest, 1 to 8 (default 1)" },
+	  "virtual processors of the guest, 1 to 8 (default: from the quota, or 1)" },
 	{ "timings", 0, CLI_FLAG, G(timings), NULL, "with run: print where the time went" },
 	{ "systemd-cgroup", 0, CLI_FLAG, G(systemd_cgroup), NULL,
 	  "cgroupsPath is slice:prefix:name" },
@@ -124,12 +128,6 @@ static int start_log(const struct cli_globals *g)
 	return 0;
 }
 
-static bool hypervisor_known(const char *name)
-{
-	return strcmp(name, "auto") == 0 || strcmp(name, "mshv") == 0 ||
-	       strcmp(name, "soft") == 0 || strcmp(name, "kvm") == 0;
-}
-
 // "requires exactly N argument(s)", in the words callers look for.
 static int check_args(const struct cli_command *c, int n)
 {
@@ -204,7 +202,6 @@ int main(int argc, char **argv)
 	int used = 0;
 
 	(void)signal(SIGPIPE, SIG_IGN); // a peer that is gone is an error of its write
-	g.hypervisor = "auto";
 	g.cgroup_manager = "cgroupfs";
 	g.root = default_root(root, sizeof(root));
 	if (cli_parse(global_options, &g, argc - 1, argv + 1, &used, &help, &e) < 0) {
@@ -236,7 +233,7 @@ int main(int argc, char **argv)
 	}
 	if (start_log(&g) < 0)
 		return 1;
-	if (!hypervisor_known(g.hypervisor)) {
+	if (g.hypervisor && g.hypervisor[0] && !sizing_is_hypervisor(g.hypervisor)) {
 		log_error("unknown hypervisor \"%s\" (auto, mshv or soft)", g.hypervisor);
 		return 1;
 	}

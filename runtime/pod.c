@@ -19,6 +19,7 @@
 #include "proto/agent.pb-c.h"
 #include "runtime/host_cgroup.h"
 #include "runtime/pod_priv.h"
+#include "runtime/sizing.h"
 #include "runtime/tree.h"
 
 enum { POD_SYNC_MS = 3000 };
@@ -48,6 +49,11 @@ const char *pod_share_dir(const struct pod *p)
 int pod_update(struct pod *p, const struct oci_resources *res, struct err *e)
 {
 	return p->cgroup ? host_cgroup_update(p->cgroup, res, e) : 0;
+}
+
+uint64_t pod_memory_total(const struct pod *p)
+{
+	return sizing_total(p->memory_bytes, p->vcpus);
 }
 
 static void child_kill(struct pod_child *c)
@@ -199,6 +205,8 @@ int pod_boot(struct loop *l, const struct pod_config *cfg, const struct pod_even
 	p->events = events;
 	p->arg = arg;
 	p->id = cfg->id;
+	p->memory_bytes = cfg->memory_bytes;
+	p->vcpus = cfg->vcpus;
 	p->timings_fd = cfg->timings_fd;
 	p->cgroup = cfg->cgroup;
 	p->vmm = (struct pod_child){ .pod = p, .name = "bulkhead-vmm", .pidfd = -1 };

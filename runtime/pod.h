@@ -19,9 +19,11 @@ struct pod;
 struct ProtobufCMessage;
 
 struct pod_config {
-	const char *root, *id;       // ROOT/pods/ID exists
-	const char *hypervisor;      // auto, mshv, kvm, soft
-	const char *kernel, *initrd; // paths
+	const char *root, *id;         // ROOT/pods/ID exists
+	const char *hypervisor;        // auto, mshv, kvm, soft
+	const char *kernel, *initrd;   // paths
+	const char *vmm;               // path of another program than bulkhead-vmm, or NULL
+	const char *kernel_parameters; // after ours, or NULL
 	uint64_t memory_bytes;
 	unsigned vcpus;
 	const char *cgroup_manager, *bundle; // of the container that the pod is made for
@@ -45,6 +47,8 @@ void pod_free(struct pod *p); // kills what runs
 bool pod_is_ready(const struct pod *p);
 bool pod_is_gone(const struct pod *p);
 const char *pod_id(const struct pod *p);
+// What the guest's kernel says it has, to within a part in a hundred.
+uint64_t pod_memory_total(const struct pod *p);
 const char *pod_share_dir(const struct pod *p);
 
 // A call to the agent; msg is packed at once. On failure fn is not called.

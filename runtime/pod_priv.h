@@ -42,6 +42,8 @@ struct pod {
 	void *arg;
 	char dir[STORE_PATH_BYTES], share_dir[STORE_PATH_BYTES + 8];
 	const char *id;
+	uint64_t memory_bytes;
+	unsigned vcpus;
 	struct pod_child vmm, fs;
 	struct pod_log console, messages;
 	int timings_fd, control_fd; // control_fd: of bulkhead-vmm

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "runtime/locate.h"
+#include "runtime/machine.h"
 #include "runtime/pod_priv.h"
 #include "runtime/share.h"
 
@@ -43,8 +44,8 @@ static int spawn_fs(struct pod *p, int socket_fd, int share_fd, int log_fd, stru
 static int spawn_vmm(struct pod *p, const struct pod_config *cfg, const int *map, unsigned nmap,
 		     struct err *e)
 {
-	char path[LOCATE_BYTES], id[256], hv[16], memory[32], vcpus[16], cmdline[256],
-		tag[] = POD_FS_TAG;
+	char path[LOCATE_BYTES], id[256], hv[16], memory[32], vcpus[16],
+		cmdline[sizeof(POD_CMDLINE) + 1 + MACHINE_PARAMETERS_BYTES], tag[] = POD_FS_TAG;
 	char *argv[] = { path,
 			 (char[]){ "--name" },
 			 id,
@@ -78,16 +79,20 @@ static int spawn_vmm(struct pod *p, const struct pod_config *cfg, const int *map
 			 tag,
 			 NULL };
 	char *envp[] = { NULL };
-	int r = locate_program("bulkhead-vmm", path, e);
+	int r = cfg->vmm ? 0 : locate_program("bulkhead-vmm", path, e);
 
 	if (r < 0)
 		return r;
-	(void)snprintf(id, sizeof(id), "%s", p->id);           // an id is at most NAME_MAX
-	(void)snprintf(hv, sizeof(hv), "%s", cfg->hypervisor); // one of four words
+	if (cfg->vmm)
+		(void)snprintf(path, sizeof(path), "%s", cfg->vmm); // checked before
+	(void)snprintf(id, sizeof(id), "%s", p->id);                // an id is at most NAME_MAX
+	(void)snprintf(hv, sizeof(hv), "%s", cfg->hypervisor);      // one of four words
 	(void)snprintf(memory, sizeof(memory), "%llu",
-		       (unsigned long long)cfg->memory_bytes);       // fits
-	(void)snprintf(vcpus, sizeof(vcpus), "%u", cfg->vcpus);      // fits
-	(void)snprintf(cmdline, sizeof(cmdline), "%s", POD_CMDLINE); // fits
+		       (unsigned long long)cfg->memory_bytes);  // fits
+	(void)snprintf(vcpus, sizeof(vcpus), "%u", cfg->vcpus); // fits
+	(void)snprintf(cmdline, sizeof(cmdline), "%s%s%s", POD_CMDLINE,
+		       cfg->kernel_parameters ? " " : "",
+		       cfg->kernel_parameters ? cfg->kernel_parameters : ""); // fits
 	return io_spawn(path, argv, envp, map, nmap,
 			IO_SPAWN_NNP | IO_SPAWN_DROP_CAPS | IO_SPAWN_PDEATH_KILL, &p->vmm.pid,
 			&p->vmm.pidfd, e);

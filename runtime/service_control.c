@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The calls about a running container as a whole: pause, resume, update, stats, its processes, and what happens to it.
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,6 +178,19 @@ static bool any_is(const Task__Any *any, const char *name)
 	return any && strcmp(slash ? slash + 1 : any->type_url, name) == 0;
 }
 
+// A limit that the guest has not the memory for limits nothing: whoever sets it expects more than there is.
+static int check_memory(const struct service *s, const struct oci_resources *res, struct err *e)
+{
+	uint64_t total = pod_memory_total(s->pod);
+	int64_t limit = res->memory_limit.set ? res->memory_limit.v : 0;
+
+	if (limit <= 0 || (uint64_t)limit <= total + total / 50)
+		return 0;
+	return err_set(e, EINVAL,
+		       "memory.limit: %" PRId64 " bytes are more than the guest has (%" PRIu64 ")",
+		       limit, total);
+}
+
 static int parse_update(const Task__UpdateRequest *q, struct oci_update **ret, struct err *e)
 {
 
@@ -196,7 +210,8 @@ void service_update(struct service *s, struct ttrpc_call *call, const Task__Upda
 
 	if (!t) {
 		// answered
-	} else if (parse_update(q, &u, &e) < 0) {
+	} else if (parse_update(q, &u, &e) < 0 || check_memory(s, &u->r, &e) < 0) {
+		oci_update_free(u);
 		ttrpc_call_fail_err(call, &e);
 	} else {
 		agent__update_request__init(&a);

@@ -17,7 +17,7 @@ while read -r line; do eval "$line"; echo "rc $?"; done'
   rm -f "$WORK/in" "$WORK/out"
   mkfifo "$WORK/in"
   exec 7<> "$WORK/in"
-  bulkhead --vcpus "${VCPUS:-1}" run --detach --bundle "$BUNDLE" one >> "$WORK/out" 2>&1 < "$WORK/in"
+  bulkhead --vcpus "${VCPUS:-1}" --memory 128 run --detach --bundle "$BUNDLE" one >> "$WORK/out" 2>&1 < "$WORK/in"
 }
 
 # inside LINE: the container's shell runs it; its output, then its exit status as "rc N"

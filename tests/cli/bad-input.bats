@@ -56,7 +56,7 @@ load helper
   bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/1/ns/net"'
   refused 1 'a path for "network"' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["vm"] = {"kernel": {"path": "/k"}}'
-  refused 1 "vm: not supported" run --bundle "$BUNDLE" x
+  refused 1 'vm.kernel.path: not allowed here: "kernel.path" is not in allow.vm of' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["vm"]'
   refused 1 "cannot use console socket" create --console-socket /x --bundle "$BUNDLE" x
   refused 1 "--preserve-fds 2" create --preserve-fds 2 --bundle "$BUNDLE" x
