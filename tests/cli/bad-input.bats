@@ -53,8 +53,8 @@ load helper
   refused 1 "cannot allocate tty if runc will detach without setting console socket" run --detach --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'c["process"]["terminal"] = False; c["hooks"] = {"prestart": [{"path": "/bin/true"}]}'
   refused 1 "hooks.prestart" run --bundle "$BUNDLE" x
-  bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/1/ns/net"'
-  refused 1 'a path for "network"' run --bundle "$BUNDLE" x
+  bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/self/ns/none"'
+  refused 1 'linux.namespaces: network: ' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["vm"] = {"kernel": {"path": "/k"}}'
   refused 1 'vm.kernel.path: not allowed here: "kernel.path" is not in allow.vm of' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["vm"]'
