@@ -117,7 +117,16 @@ static void inherit_cpuset(const char *dir)
 	}
 }
 
-// v2: what a group has, its children may have. Fails where processes are in the way, and then the files are not there.
+// Not of v2's root, which may have both processes and controllers.
+static bool has_processes(const char *dir)
+{
+	char *type AUTO_FREE = NULL, *procs AUTO_FREE = NULL;
+
+	return read_file(dir, "cgroup.type", &type) == 0 &&
+	       read_file(dir, "cgroup.procs", &procs) == 0 && *procs;
+}
+
+// v2: what a group has, its children may have. What cannot be handed on is not there for them.
 static void hand_on(const char *dir, const char *const *controllers)
 {
 	char add[32];
@@ -142,7 +151,9 @@ static int make_dirs(struct host_group *g)
 
 		if (g->h->v2 && g->h->controllers[0]) {
 			g->dir[i] = '\0';
-			hand_on(g->dir, all);
+			// With processes in it, cpu would make it a threaded domain, and our group in it invalid.
+			if (!has_processes(g->dir))
+				hand_on(g->dir, all);
 			g->dir[i] = '/';
 		}
 		g->dir[next] = '\0';

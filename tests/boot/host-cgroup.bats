@@ -208,6 +208,26 @@ P
   nowhere
 }
 
+@test "v2: the same on the kernel of a guest, where this machine has v1" {
+  unit=${O:-$BATS_TEST_DIRNAME/../../build/${MODE:-dev}}/tests/unit
+  [ -x "$unit/test_runtime_host_cgroup" ] || { echo "# $unit is not built: nothing to run" >&3; return 0; }
+  case ${MODE:-dev} in dev | rel) ;; *) echo "# a program with a sanitizer does not run in a guest" >&3; return 0 ;; esac
+  bundle_busybox "$BUNDLE"
+  # The host's own libraries, as volumes. No cgroup namespace, and all rights on the guest's hierarchy.
+  bundle_edit "$BUNDLE" 'import os
+c["linux"]["namespaces"] = [n for n in c["linux"]["namespaces"] if n["type"] != "cgroup"]
+for m in c["mounts"]:
+    if m["destination"] == "/sys/fs/cgroup": m["options"] = [o for o in m["options"] if o != "ro"]
+for k in c["process"]["capabilities"]: c["process"]["capabilities"][k] = sorted(set(c["process"]["capabilities"][k] + ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_KILL"]))
+c["root"]["readonly"] = False
+for d in ["/usr", "/lib", "/lib64"]: c["mounts"].append({"destination": d, "type": "bind", "source": os.path.realpath(d), "options": ["rbind", "ro"]})
+c["mounts"].append({"destination": "/unit", "type": "bind", "source": os.path.abspath(sys.argv[3]), "options": ["bind", "ro"]})' "$unit"
+  # What has processes hands nothing on: out of the way first.
+  bundle_args "$BUNDLE" sh -c 'mkdir /sys/fs/cgroup/us; echo $$ > /sys/fs/cgroup/us/cgroup.procs; exec /unit/test_runtime_host_cgroup real_hierarchies'
+  bulkhead run --bundle "$BUNDLE" one < /dev/null > "$WORK/out" 2>&1 || { cat "$WORK/out"; return 1; }
+  grep -q "^# a pod's group was made on the real v2" "$WORK/out" || { cat "$WORK/out"; return 1; }
+}
+
 @test "systemd: a scope of its own, its quota on the vCPUs alone, and its end" {
   manager=${O:-$BATS_TEST_DIRNAME/../../build/${MODE:-dev}}/tests/unit/test_runtime_systemd
   [ -x "$manager" ] || { echo "# $manager is not built: nothing to talk to" >&3; return 0; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three layouts of cgroups on plain directories that are made to look like them: what is found, what is written where,
-// what is refused, what is removed.
+// what is refused, what is removed. And once on those that the machine has.
+//   test_runtime_host_cgroup [PATTERN]   only the tests whose names match
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,12 +10,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -231,7 +235,7 @@ static void writes_v2(void **state)
 	has("v2/pod/cgroup.subtree_control",
 	    "+pidsry"); // over the one before it: a plain file keeps +memory's end
 	has("v2/pod/one/cpu.weight", "100");
-	has("v2/pod/one/memory.max", "335544320"); // 128 MiB and 192
+	has("v2/pod/one/memory.max", "469762048"); // 128 MiB and 320
 	has("v2/pod/one/pids.max", "4096");
 	has("v2/pod/one/vcpus/cgroup.type", "threaded");
 	has("v2/pod/one/vcpus/cpu.max", "50000 200000");
@@ -297,7 +301,7 @@ static void writes_v1(void **state)
 	has("set/a/cgroup.procs", pid);
 	has("cpu/a/cgroup.procs", pid);
 	has("my pids/a/pids.max", "4096");
-	has("mem/a/memory.limit_in_bytes", "335544320");
+	has("mem/a/memory.limit_in_bytes", "469762048");
 	has("set/a/cpuset.cpus", "0-3\n"); // from the group above: v1 takes no process without
 	has("set/a/cpuset.mems", "0\n");
 	has("set/a/vcpus/cpuset.cpus", "0-1\n"); // over what came from above
@@ -395,18 +399,26 @@ static void refuses_threads_of_others(void **state)
 {
 	struct host_cgroup *c = NULL;
 	struct host_layout l;
-	pid_t init = 1, zero = 0;
+	pid_t other = fork(), zero = 0;
+	char text[64];
 	struct err e;
 
 	(void)state;
+	if (other == 0) {
+		(void)pause();
+		_exit(0);
+	}
 	file("v2/cgroup.controllers", "cpu cpuset memory pids\n");
 	v2_group("v2/one");
 	layout_of(v2_mounts, v2_groups, &l);
 	assert_int_equal(make(&l, "/one", NULL, &c, &e), 0);
-	assert_int_equal(host_cgroup_add_vcpus(c, getpid(), &init, 1, &e), -ESRCH);
-	assert_string_equal(e.msg, "1 is no thread of bulkhead-vmm");
+	assert_int_equal(host_cgroup_add_vcpus(c, getpid(), &other, 1, &e), -ESRCH);
+	(void)snprintf(text, sizeof(text), "%d is no thread of bulkhead-vmm", (int)other);
+	assert_string_equal(e.msg, text);
 	assert_int_equal(host_cgroup_add_vcpus(c, getpid(), &zero, 1, &e), -ESRCH);
 	has("v2/one/vcpus/cgroup.threads", "");
+	(void)kill(other, SIGKILL);
+	(void)waitpid(other, NULL, 0);
 	host_cgroup_free(c);
 	host_layout_done(&l);
 }
@@ -469,7 +481,99 @@ static void removes(void **state)
 	host_layout_done(&l);
 }
 
-int main(void)
+// ---- on the machine's own hierarchies
+static void *spin(void *tid)
+{
+	__atomic_store_n((pid_t *)tid, gettid(), __ATOMIC_RELEASE);
+	for (;;)
+		__asm__ volatile("pause");
+	return NULL;
+}
+
+// As a pod's: the group, this process in it, a thread that never rests under the quota. 'k', or what went wrong.
+static _Noreturn void be_a_pod(struct host_layout *l, const char *path, int fd)
+{
+	struct oci_resources res = { .cpu_quota = { true, 5000 }, .cpu_shares = { true, 512 } };
+	struct host_cgroup *c = NULL;
+	struct err e = { .msg = "k" };
+	pid_t tid = 0;
+	pthread_t t;
+
+	if (make(l, path, &res, &c, &e) == 0 && pthread_create(&t, NULL, spin, &tid) == 0) {
+		while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0)
+			(void)sched_yield();
+		(void)host_cgroup_add_vcpus(c, getpid(), &tid, 1, &e);
+	}
+	(void)!write(fd, e.msg, strlen(e.msg));
+	for (;;)
+		(void)pause();
+}
+
+static bool throttled(const char *dir)
+{
+	char path[PATH_BYTES], *text AUTO_FREE = NULL, *at;
+
+	(void)snprintf(path, sizeof(path), "%s/vcpus/cpu.stat", dir);
+	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return false;
+	at = strstr(text, "nr_throttled ");
+	return at && at[strlen("nr_throttled ")] != '0';
+}
+
+static const char *cpu_mount(const struct host_layout *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (host_hierarchy_has(&l->v[i], "cpu"))
+			return l->v[i].mount;
+	return NULL;
+}
+
+// Everything of a pod's group on l. What a container's cgroups do not allow is no failure of ours: it is printed.
+static void live_and_die(struct host_layout *l, const char *cpu)
+{
+	char path[64], dir[PATH_BYTES], said[ERR_MSG_BYTES] = { 0 };
+	const struct timespec tick = { .tv_nsec = 20000000 };
+	int p[2], status;
+	pid_t child;
+
+	(void)snprintf(path, sizeof(path), "/bulkhead-unit.%d", (int)getpid());
+	(void)snprintf(dir, sizeof(dir), "%s%s", cpu, path);
+	assert_int_equal(pipe(p), 0);
+	child = fork();
+	if (child == 0)
+		be_a_pod(l, path, p[1]);
+	assert_true(read(p[0], said, sizeof(said) - 1) > 0);
+	if (strcmp(said, "k") == 0) {
+		for (unsigned i = 0; i < 3000 && !throttled(dir); i++)
+			(void)nanosleep(&tick, NULL);
+		assert_true(throttled(dir));
+		print_message("# a pod's group was made on the real %s\n", host_layout_name(l));
+		assert_int_equal(host_cgroup_discard(under("note"), NULL), 0);
+		assert_int_equal(access(dir, F_OK), -1);
+	} else {
+		print_message("# not on the real hierarchies: %s\n", said);
+		(void)kill(child, SIGKILL);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	close_fd(p[0]);
+	close_fd(p[1]);
+}
+
+static void real_hierarchies(void **state)
+{
+	struct host_layout l;
+
+	(void)state;
+	assert_int_equal(host_layout_read(NULL, NULL, &l, NULL), 0);
+	if (cpu_mount(&l) && geteuid() == 0)
+		live_and_die(&l, cpu_mount(&l));
+	else
+		print_message("# not on the real hierarchies: not root, or no cpu controller\n");
+	host_layout_done(&l);
+}
+
+int main(int argc, char **argv)
 {
 #define ROW(fn) cmocka_unit_test_setup_teardown(fn, make_root, remove_root)
 	const struct CMUnitTest tests[] = {
@@ -484,6 +588,9 @@ int main(void)
 		ROW(refuses_threads_of_others),
 		ROW(relative_paths),
 		ROW(removes),
+		ROW(real_hierarchies),
 	};
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
