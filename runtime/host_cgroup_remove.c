@@ -67,8 +67,7 @@ static int try_remove(const char *dir, unsigned depth)
 		if (depth == DEPTH_MAX ||
 		    snprintf(sub, sizeof(sub), "%s/%s", dir, ent->d_name) >= (int)sizeof(sub))
 			return -ELOOP;
-		if (try_remove(sub, depth + 1) < 0)
-			r = -EBUSY;
+		r = r < 0 ? r : try_remove(sub, depth + 1);
 	}
 	if (r == 0 && rmdir(dir) < 0 && errno != ENOENT)
 		r = -errno;
