@@ -163,12 +163,31 @@ static int accept_at(const char *path, struct err *e)
 
 // ---- giving up privilege, step by step
 
+// Makes the working directory a mount's root. One that is so already is left as it is: what the host mounts below it while
+// a copy is made and has no place yet would not arrive in the copy (propagation passes by detached trees).
+static int mount_here(struct err *e)
+{
+	int tree AUTO_CLOSE = -1;
+	struct statx sx;
+
+	if (statx(AT_FDCWD, ".", 0, 0, &sx) == 0 && (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return 0;
+	tree = (int)syscall(SYS_open_tree, AT_FDCWD, ".",
+			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (tree < 0)
+		return err_errno(e, errno, "clone the share's mounts");
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	    fchdir(tree) < 0)
+		return err_errno(e, errno, "mount the share");
+	return 0;
+}
+
 // The working directory is the share. Makes it the root of a mount namespace of its own, so that nothing else of the
 // host has a path here; *ret_proc_fd is /proc/self/fd as a mount without a parent, which ".." does not leave.
 static int confine_mounts(int share_fd, int *ret_proc_fd, struct err *e)
 {
-	int tree AUTO_CLOSE = -1;
 	int proc AUTO_CLOSE = -1;
+	int r;
 
 	if (fchdir(share_fd) <
 	    0) // unshare takes the working directory along, but no open descriptor
@@ -182,19 +201,14 @@ static int confine_mounts(int share_fd, int *ret_proc_fd, struct err *e)
 			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (proc < 0)
 		return err_errno(e, errno, "clone /proc/self/fd");
-	tree = (int)syscall(SYS_open_tree, AT_FDCWD, ".",
-			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (tree < 0)
-		return err_errno(e, errno, "clone the share's mounts");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
-	    fchdir(tree) < 0)
-		return err_errno(e, errno, "mount the share");
+	r = mount_here(e);
+	if (r < 0)
+		return r;
 	// The old root lands on top of the new one and is taken off.
 	if (syscall(SYS_pivot_root, ".", ".") < 0) {
 		// An initramfs as root cannot be pivoted away: cover it.
 		if (errno != EINVAL ||
-		    syscall(SYS_move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
-		    chroot(".") < 0)
+		    syscall(SYS_move_mount, AT_FDCWD, ".", AT_FDCWD, "/", 0) < 0 || chroot(".") < 0)
 			return err_errno(e, errno, "make the share the root");
 	} else if (umount2(".", MNT_DETACH) < 0) {
 		return err_errno(e, errno, "leave the old root");
