@@ -47,10 +47,13 @@ static int limits(const struct oci_process *p, struct err *e)
 static void default_home(uint32_t uid)
 {
 	char *text AUTO_FREE = NULL, *save = NULL;
+	struct stat st;
 
 	if (getenv("HOME"))
 		return;
-	if (io_read_file(AT_FDCWD, "/etc/passwd", 1 << 20, &text, NULL, NULL) == 0)
+	// A fifo, say, would never open.
+	if (stat("/etc/passwd", &st) == 0 && S_ISREG(st.st_mode) &&
+	    io_read_file(AT_FDCWD, "/etc/passwd", 1 << 20, &text, NULL, NULL) == 0)
 		for (char *line = strtok_r(text, "\n", &save); line;
 		     line = strtok_r(NULL, "\n", &save)) {
 			char *field[7] = { NULL }, *at = line;

@@ -221,7 +221,7 @@ static int launch(struct container *c, struct err *e)
 	r = r < 0 ? r : process_watch(p, e);
 	if (r == 0)
 		r = io_write_full(p->ctl, "g", 1) < 0
-			    ? err_set(e, EPIPE, "the container's process ended at once")
+			    ? err_set(e, ECHILD, "the container's process ended at once")
 			    : 0;
 	return r;
 }

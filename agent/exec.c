@@ -129,7 +129,7 @@ static int launch(struct process *p, const struct oci_process *spec, const char 
 				     e);
 	r = r < 0 ? r : process_watch(p, e);
 	if (r == 0 && io_write_full(p->ctl, "g", 1) < 0)
-		r = err_set(e, EPIPE, "the process ended at once");
+		r = err_set(e, ECHILD, "the process ended at once");
 	return r;
 }
 

@@ -195,7 +195,8 @@ static void channel_ended(struct process *p)
 
 	end_channel(p);
 	if (p->state == PROCESS_CREATING) {
-		(void)err_set(&e, EPIPE, "the container's process ended before it ran"); // as above
+		(void)err_set(&e, ECHILD,
+			      "the container's process ended before it ran"); // as above
 		container_process_failed(p, &e);
 	} else if (p->state == PROCESS_STARTING) {
 		p->state = PROCESS_RUNNING;

@@ -95,7 +95,11 @@ static void on_frame(void *arg, const struct ttrpc_frame *f)
 	if (!r)
 		pending_finish(p, TTRPC_INTERNAL, "malformed response", NULL, 0);
 	else if (r->status && r->status->code)
-		pending_finish(p, r->status->code, r->status->message, NULL, 0);
+		// "Unavailable" is this side's word for a broken connection, and callers wait for more news of that:
+		// a peer that answers, and may be hostile, cannot say it.
+		pending_finish(
+			p, r->status->code == TTRPC_UNAVAILABLE ? TTRPC_UNKNOWN : r->status->code,
+			r->status->message, NULL, 0);
 	else
 		pending_finish(p, TTRPC_OK, "", r->payload.data, r->payload.len);
 	if (r)

@@ -88,7 +88,7 @@ class Case:
     def verdict(self, result, bundle, ours, accept):
         """None if all is as expected, else the lines that say what is not."""
         if self.has("err"):
-            return self.refused(result, self.text("err").strip(), ours)
+            return self.refused(result, self.text("err").strip(), bundle, ours)
         seen = result.out
         if result.code:
             seen += f"exit {result.code}\n"
@@ -103,8 +103,8 @@ class Case:
         lines = difflib.unified_diff(want.splitlines(), seen.splitlines(), "expected", "seen", lineterm="", n=1)
         return list(lines) + result.err.splitlines()[:10]
 
-    def refused(self, result, text, ours):
-        """Other runtimes have other words: of them, only that they refuse."""
+    def refused(self, result, text, bundle, ours):
+        """Other runtimes have other words: of them, only that they refuse. What host then prints is a problem."""
         problems = []
         if result.code == 0:
             problems.append("succeeded")
@@ -112,6 +112,8 @@ class Case:
             problems.append("ran: " + result.out[:200])
         if ours and text not in result.err.replace('\\"', '"'):
             problems.append(f"does not say: {text}")
+        if self.has("host"):
+            problems += self.script("host", bundle).splitlines()
         return problems + result.err.splitlines()[:10] if problems else None
 
 

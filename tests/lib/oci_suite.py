@@ -14,7 +14,7 @@ import oci_runtime
 
 
 def read_differs(path):
-    """differs/RUNTIME.txt: "case: reason" for each case whose expectation is not that runtime's. A reason that begins with
+    """differs/RUNTIME.txt: "case: reason" (or a pattern of cases) for each case whose expectation is not that runtime's. A reason that begins with
     (host) is the machine's: the case may differ or not."""
     reasons = {}
     if os.path.exists(path):
@@ -60,7 +60,7 @@ class Suite:
 
     def judge(self, case, verdict):
         """A listed difference is as good as none; one that is no more has to be struck off the list."""
-        reason = self.differs.get(case.name)
+        reason = next((r for name, r in self.differs.items() if fnmatch.fnmatch(case.name, name)), None)
         if reason is None or reason.startswith("(host)") and not verdict:
             return verdict, ""
         if verdict:

@@ -1,0 +1,1 @@
+c["process"]["args"] = ["/bin/true"] + ["x" * 100000] * 40

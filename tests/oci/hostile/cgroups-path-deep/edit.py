@@ -1,0 +1,2 @@
+c["linux"]["cgroupsPath"] = "/x" * 500
+c["process"]["args"] = ["/probe", "nnp"]

@@ -1,0 +1,2 @@
+c["process"]["args"] = ["/probe", "cwd"]
+c["process"]["cwd"] = "/proc/self/fd/8/../../.."

@@ -1,0 +1,1 @@
+c["mounts"] += [{"destination": "/data/" + "x" * 300, "type": "tmpfs"}]

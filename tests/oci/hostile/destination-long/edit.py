@@ -1,0 +1,1 @@
+c["mounts"] += [{"destination": "/" + "x" * 5000, "type": "tmpfs"}]

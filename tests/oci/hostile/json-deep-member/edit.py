@@ -1,0 +1,4 @@
+deep = {}
+for _ in range(900):
+    deep = {"d": deep}
+c["deep"] = deep

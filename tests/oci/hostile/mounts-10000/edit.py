@@ -1,0 +1,1 @@
+c["mounts"] += [{"destination": f"/data/{i}", "type": "tmpfs", "source": "tmpfs"} for i in range(10000)]
