@@ -108,7 +108,9 @@ def choose():
     name = os.environ.get("RUNTIME") or "bulkhead"
     if name == "bulkhead":
         folder = os.environ.get("BULKHEAD_BIN") or f"build/{os.environ.get('MODE') or 'dev'}/bin"
-        return Runtime(name, os.path.abspath(os.path.join(folder, name)), ["--hypervisor", "soft", "--vcpus", "1"])
+        # The cases are about what a container sees: no path of theirs has to be possible on this host too.
+        options = ["--hypervisor", "soft", "--vcpus", "1", "--cgroup-manager", "disabled"]
+        return Runtime(name, os.path.abspath(os.path.join(folder, name)), options)
     flags = os.environ.get("RUNTIME_FLAGS", "").split()
     if os.path.basename(name) == "crun" and not flags and not controllers():
         flags = ["--cgroup-manager=disabled"]  # it wants a device program and a controller or none at all
