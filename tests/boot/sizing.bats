@@ -74,3 +74,18 @@ C
   bulkhead update --memory -1 one
   bulkhead delete --force one
 }
+
+@test "a kill by the limit of all containers is told as one by the container's own" {
+  bundle_busybox "$BUNDLE"
+  bundle_edit "$BUNDLE" 'c["linux"]["resources"] = {"memory": {"limit": 64 << 20}}'
+  bundle_args "$BUNDLE" sh -c 'head -c 63m /dev/zero > /dev/shm/all; sleep 1000'
+  bulkhead create --bundle "$BUNDLE" one < /dev/null > /dev/null 2>&1
+  bulkhead events --interval 1h one > "$WORK/events" &
+  events=$!
+  for _ in $(seq 30); do soon grep -q stats "$WORK/events" && break; done
+  bulkhead start one
+  for _ in $(seq 60); do soon grep -qx '{"type":"oom","id":"one"}' "$WORK/events" && break; done
+  grep -qx '{"type":"oom","id":"one"}' "$WORK/events"
+  bulkhead delete --force one
+  wait $events
+}

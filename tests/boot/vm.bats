@@ -56,3 +56,14 @@ C
   [[ "$out" == *" loglevel=3 x.y=1,2:z"* ]]
   grep -q -- "--name one" "$WORK/vmm-args"
 }
+
+@test "a container that joins a pod cannot choose its machine" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" sleep 1000
+  bundle_edit "$BUNDLE" 'c["annotations"] = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "one"}'
+  bulkhead run --detach --bundle "$BUNDLE" one < /dev/null > /dev/null 2>&1
+  bundle_edit "$BUNDLE" 'c["annotations"]["io.kubernetes.cri.container-type"] = "container"; c["vm"] = {"hwConfig": {"vcpus": 2}}'
+  EXPECT_LIST=one
+  refused 1 "config.json: vm: the container joins a pod whose machine is there" run --bundle "$BUNDLE" two
+  bulkhead delete --force one
+}
