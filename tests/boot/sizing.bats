@@ -2,6 +2,8 @@
 # The guest is as large as its containers' limits, and using all of it up kills a process, not the guest.
 load ../cli/helper
 
+umask 022 # a configuration that others can write is refused
+
 # total LIMIT_MIB [OPTION...]: boots, and compares MemTotal with the limit
 total() {
   local limit=$1 got

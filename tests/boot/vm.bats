@@ -2,6 +2,8 @@
 # The vm object, annotations and the host's defaults reach the machine, each over what counts less.
 load ../cli/helper
 
+umask 022 # a configuration that others can write is refused
+
 # sees [OPTION...] -- : prints the guest's RAM class in MiB (of MemTotal, rounded up to 64), and its processors
 sees() {
   bundle_args "$BUNDLE" sh -c 'set -- $(grep MemTotal /proc/meminfo); echo $((($2 / 1024 + 63) / 64 * 64)) $(nproc)'

@@ -2,6 +2,8 @@
 # The host's configuration file: where it is, whose it is, what is wrong with it, and what it does not allow a bundle.
 load helper
 
+umask 022 # a configuration that others can write is refused
+
 # config JSON: the configuration of this test
 config() {
   printf '%s' "$1" > "$WORK/config.json"
