@@ -214,6 +214,25 @@ P
   nowhere
 }
 
+@test "read-only cgroups, and none at all: no error, unless a place is asked for" {
+  bundle_busybox "$BUNDLE"
+  bundle_args "$BUNDLE" true
+  [ "$(id -u)" = 0 ] || return 0
+  [ -n "$(awk '/ - cgroup2? /' /proc/self/mountinfo)" ] || { echo "# no cgroups: nothing to take away" >&3; return 0; }
+  cp -r "$BUNDLE" "$WORK/placed"
+  bundle_edit "$WORK/placed" 'c["linux"]["cgroupsPath"] = "/bulkhead-test/x"'
+  local ro='awk "/ - cgroup2? / { print \$5 }" /proc/self/mountinfo | sort -r | while read -r m; do mount -o remount,bind,ro "$m"; done'
+  local none='awk "/ - cgroup2? / { print \$5 }" /proc/self/mountinfo | sort -r | while read -r m; do umount -l "$m"; done'
+  local bh="timeout 120 $BULKHEAD --root $STATE --hypervisor soft"
+  for how in ro none; do
+    unshare -m --propagation private sh -c "${!how}; $bh run --bundle $BUNDLE one; echo rc \$?; $bh check; $bh run --bundle $WORK/placed one" > "$WORK/out" 2> "$WORK/err" < /dev/null || true
+    grep -qx "rc 0" "$WORK/out" || { cat "$WORK/out" "$WORK/err"; return 1; }
+    grep -q "^cgroups  *no .*: not used" "$WORK/out" || { cat "$WORK/out"; return 1; }
+    if [ $how = ro ]; then want="linux.cgroupsPath: mkdir .*/bulkhead-test/x: read-only file system"; else want="linux.cgroupsPath: cgroup mountpoint does not exist"; fi
+    grep -q "$want" "$WORK/err" || { cat "$WORK/err"; return 1; }
+  done
+}
+
 @test "v2: the same on the kernel of a guest, where this machine has v1" {
   unit=${O:-$BATS_TEST_DIRNAME/../../build/${MODE:-dev}}/tests/unit
   [ -x "$unit/test_runtime_host_cgroup" ] || { echo "# $unit is not built: nothing to run" >&3; return 0; }

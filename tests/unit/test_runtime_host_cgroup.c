@@ -252,6 +252,28 @@ static void writes_v2(void **state)
 	host_layout_done(&l);
 }
 
+// cpu alone would make such a group a threaded domain, and ours in it invalid.
+static void a_group_with_processes_hands_nothing_on(void **state)
+{
+	struct host_cgroup *c = NULL;
+	struct host_layout l;
+
+	(void)state;
+	file("v2/cgroup.controllers", "cpu cpuset memory pids\n");
+	file("v2/cgroup.subtree_control", "");
+	file("v2/cgroup.procs", "1\n"); // the root may have both
+	file("v2/busy/cgroup.subtree_control", "");
+	file("v2/busy/cgroup.type", "domain\n");
+	file("v2/busy/cgroup.procs", "5\n");
+	v2_group("v2/busy/one");
+	layout_of(v2_mounts, v2_groups, &l);
+	assert_int_equal(make(&l, "/busy/one", NULL, &c, NULL), 0);
+	has("v2/cgroup.subtree_control", "+pidsry");
+	has("v2/busy/cgroup.subtree_control", "");
+	host_cgroup_free(c);
+	host_layout_done(&l);
+}
+
 static void v1_groups_of(const char *pod)
 {
 	static const char *const files[] = { "my pids/%s/cgroup.procs",
@@ -581,6 +603,7 @@ int main(int argc, char **argv)
 		ROW(finds_v1),
 		ROW(finds_hybrid_and_none),
 		ROW(writes_v2),
+		ROW(a_group_with_processes_hands_nothing_on),
 		ROW(writes_v1),
 		ROW(writes_for_a_proxy),
 		ROW(refuses),
