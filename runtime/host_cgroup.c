@@ -17,7 +17,7 @@
 #include "runtime/host_cgroup_priv.h"
 #include "runtime/systemd_scope.h"
 
-enum { PROCS_BYTES_MAX = 1 << 20 };
+enum { PROCS_BYTES_MAX = 1 << 20, MAKE_TRIES = 16 };
 
 int host_cgroup_put(const char *dir, const char *file, const char *text)
 {
@@ -137,8 +137,7 @@ static void hand_on(const char *dir, const char *const *controllers)
 	}
 }
 
-// The groups on the way, and the group itself.
-static int make_dirs(struct host_group *g)
+static int try_make_dirs(struct host_group *g)
 {
 	static const char *const all[] = { "cpu", "cpuset", "memory", "pids", NULL };
 	size_t mount = strlen(g->h->mount), end = strlen(g->dir);
@@ -169,6 +168,16 @@ static int make_dirs(struct host_group *g)
 		i = next;
 	}
 	return g->made ? 0 : -EEXIST;
+}
+
+// The groups on the way, and the group itself. Somebody may remove what has become empty on the way at the same time.
+static int make_dirs(struct host_group *g)
+{
+	int r = -ENOENT;
+
+	for (unsigned i = 0; i < MAKE_TRIES && r == -ENOENT; i++)
+		r = try_make_dirs(g);
+	return r;
 }
 
 // A group that is there already may be taken if it is nobody's.

@@ -30,7 +30,7 @@ begin() {
     echo "# the cpu controller cannot be handed on: nothing to test" >&3
     return 1
   fi
-  GROUP=/bulkhead-test/${WORK##*/}.$BATS_TEST_NUMBER
+  GROUP=/bulkhead-test.${WORK##*.}/$BATS_TEST_NUMBER
   bundle_busybox "$BUNDLE"
   bundle_edit "$BUNDLE" 'c["linux"]["cgroupsPath"] = sys.argv[3]' "$GROUP"
   bundle_args "$BUNDLE" "$@"
@@ -83,7 +83,7 @@ teardown() {
     timeout 120 "$BULKHEAD" --root "$STATE" delete --force "$id" || true
   done
   left=$(pods_left "$STATE")
-  awk '$0 ~ / - cgroup2? / { print $5 "/bulkhead-test" }' /proc/self/mountinfo | sort -u | xargs -r rmdir 2> /dev/null || true
+  awk '$0 ~ / - cgroup2? / { print $5 }' /proc/self/mountinfo | sort -u | sed "s|\$|/bulkhead-test.${WORK##*.}|" | xargs -r rmdir 2> /dev/null || true
   rm -rf "$WORK"
   [ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
