@@ -54,12 +54,12 @@ static void without_a_file(void **state)
 static void later_keys_win(void **state)
 {
 	const char *const texts[] = {
-		"{\"defaults\": {\"memory\": \"64Mi\", \"kernel\": \"/a\"}, \"maxima\": {\"vcpus\": 2, \"memory\": \"1G\"},"
-		" \"allow\": {\"vm\": [\"kernel.path\"], \"kernelPaths\": [\"/a\", \"/b\"]}}",
+		"{\"defaults\": {\"memory\": \"64Mi\", \"kernel\": \"/a\"}, \"maxima\": {\"vcpus\": 2, \"memory\": \"1G\"}}",
+		"{\"allow\": {\"vm\": [\"kernel.path\"], \"kernelPaths\": [\"/a\", \"/b\"]}}",
 		"{\"defaults\": {\"memory\": 104857600}, \"allow\": {\"kernelPaths\": [\"/c\"]}}",
 		"{\"maxima\": {\"vcpus\": 3}, \"allow\": {\"vm\": []}}",
 	};
-	struct host_config *h = parse(texts, 3);
+	struct host_config *h = parse(texts, 4);
 
 	(void)state;
 	assert_int_equal(h->defaults.memory, 100 << 20);
