@@ -19,6 +19,7 @@ struct oci_memory_policy;
 struct oci_process;
 struct oci_resources;
 struct oci_seccomp;
+struct sock_filter;
 struct ttrpc_call;
 struct ttrpc_server;
 struct userns_aid;
@@ -121,11 +122,27 @@ int running_memory_policy(const struct oci_memory_policy *p,
 int running_personality(const struct oci_linux *l, struct err *e);
 
 // child.c: the life of the forked process until execve. ctl: reports and commands; fds: stdio.
-_Noreturn void child_main(const struct oci_config *c, const struct userns_aid *aid, int ctl,
-			  const int fds[3]);
+struct child_orders { // of Create
+	const struct oci_config *config;
+	const char *id, *bundle; // bundle: its path on the host
+	const struct userns_aid *aid;
+};
+_Noreturn void child_main(const struct child_orders *o, int ctl, const int fds[3]);
 struct child_report { // from child to agent; with the terminal's other end if there is one
 	int code;     // 0: ready
 	char msg[1000];
+};
+// seccomp.c
+struct child_filter {
+	struct sock_filter *insns; // n of them; 0: no filter
+	unsigned n, flags;
+};
+int child_filter_make(const struct oci_seccomp *s, struct child_filter *ret,
+		      struct err *e); // s may be NULL
+int child_filter_load(const struct child_filter *f, struct err *e);
+struct child_program {
+	char path[4096];
+	struct child_filter filter; // still to be loaded
 };
 // The steps that a container's first process and an exec have in common, in this order.
 // Default dispositions, none blocked; and nobody in the container may trace it before execve (CVE-2016-9962).
@@ -133,14 +150,17 @@ void child_begin(void);
 int child_stdio(const int fds[3], struct err *e);
 int child_close_others(int ctl, struct err *e);
 // In the container's root: limits, environment, cwd, user, capabilities, the program's path, seccomp.
-int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],
+int child_become(const struct oci_process *p, const struct oci_linux *l, struct child_program *ret,
 		 struct err *e);
 // Returns only on failure.
-void child_exec(const struct oci_process *p, const char *path, struct err *e);
+void child_exec(const struct oci_process *p, const struct child_program *prog, struct err *e);
 _Noreturn void child_fail(int ctl, const struct err *e);
 int child_ready(int ctl, int master, struct err *e); // master may be -1
 
-int child_seccomp(const struct oci_seccomp *s, struct err *e); // seccomp.c; NULL: no filter
+// keyring.c: a session keyring, by its name the same for all processes of a container.
+int child_keyring(const char *id, struct err *e);
+// hooks.c: those that run in the container, at its start.
+int child_hooks(const struct child_orders *o, struct err *e);
 int child_capabilities(const struct oci_process *p,
 		       struct err *e); // caps.c: sets, user and groups, in the right order
 // terminal.c, in the container's root and a session of its own: a pty of its devpts becomes controlling terminal and

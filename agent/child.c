@@ -136,10 +136,12 @@ void child_begin(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);    // nor this
 }
 
-int child_become(const struct oci_process *p, const struct oci_linux *l, char path[4096],
+int child_become(const struct oci_process *p, const struct oci_linux *l, struct child_program *ret,
 		 struct err *e)
 {
-	int r = limits(p, e);
+	int r = child_filter_make(l->seccomp, &ret->filter, e);
+
+	r = r < 0 ? r : limits(p, e);
 
 	r = r < 0 ? r : running_personality(l, e);
 	r = r < 0 ? r : running_memory_policy(&l->memory_policy, e);
@@ -151,18 +153,17 @@ int child_become(const struct oci_process *p, const struct oci_linux *l, char pa
 	// Tried again as the user: root may be shut out where the user is not.
 	if (chdir(p->cwd) < 0 && errno != EACCES)
 		return err_errno(e, errno, "process.cwd: %s", p->cwd);
-	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter comes last.
-	if (r == 0 && !p->no_new_privileges)
-		r = child_seccomp(l->seccomp, e);
+	// Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes next; with it, the filter is the last step.
+	if (r == 0 && !p->no_new_privileges) {
+		r = child_filter_load(&ret->filter, e);
+		ret->filter.n = 0;
+	}
 	r = r < 0 ? r : child_capabilities(p, e);
 	if (r < 0)
 		return r;
 	if (chdir(p->cwd) < 0)
 		return err_errno(e, errno, "process.cwd: %s", p->cwd);
-	r = find_program(p->args.v[0], path, e);
-	if (r == 0 && p->no_new_privileges)
-		r = child_seccomp(l->seccomp, e);
-	return r;
+	return find_program(p->args.v[0], ret->path, e);
 }
 
 // With the guest's view of the files: what needs its root's ids.
@@ -177,18 +178,20 @@ static int own_namespaces(const struct oci_config *c, struct err *e)
 	return r;
 }
 
-static int set_up(const struct oci_config *c, const struct userns_aid *aid, int ctl,
-		  const int fds[3], char path[4096], int *ret_master, struct err *e)
+static int set_up(const struct child_orders *o, int ctl, const int fds[3],
+		  struct child_program *prog, int *ret_master, struct err *e)
 {
+	const struct oci_config *c = o->config;
 	int r = child_stdio(fds, e);
 
 	if (r == 0 && setsid() < 0)
 		return err_errno(e, errno, "setsid");
 	r = r < 0 ? r : own_namespaces(c, e);
-	r = r < 0 ? r : child_root(c, aid, e);
+	r = r < 0 ? r : child_root(c, o->aid, e);
 	r = r < 0 ? r : child_close_others(ctl, e);
 	r = r < 0 ? r : child_root_finish(c, ret_master, e);
-	r = r < 0 ? r : child_become(&c->process, &c->lin, path, e);
+	r = r < 0 ? r : child_keyring(o->id, e);
+	r = r < 0 ? r : child_become(&c->process, &c->lin, prog, e);
 	return r < 0 ? err_wrap(e, "unable to start container process: error during container init")
 		     : 0;
 }
@@ -202,28 +205,31 @@ int child_ready(int ctl, int master, struct err *e)
 	return n < 0 ? err_errno(e, (int)-n, "telling the agent") : 0;
 }
 
-void child_exec(const struct oci_process *p, const char *path, struct err *e)
+void child_exec(const struct oci_process *p, const struct child_program *prog, struct err *e)
 {
-	(void)execve(path, p->args.v, environ);                  // returns only on failure
+	if (child_filter_load(&prog->filter, e) < 0)
+		return;
+	(void)execve(prog->path, p->args.v, environ);            // returns only on failure
 	(void)err_errno(e, errno, "exec: \"%s\"", p->args.v[0]); // told by the caller
 }
 
-_Noreturn void child_main(const struct oci_config *c, const struct userns_aid *aid, int ctl,
-			  const int fds[3])
+_Noreturn void child_main(const struct child_orders *o, int ctl, const int fds[3])
 {
+	static struct child_program prog;
 	struct err e = { 0 };
-	char path[4096], go;
 	int master = -1;
+	char go;
 
 	child_begin();
 	// The first byte: the agent has put this process into its cgroup.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	if (set_up(c, aid, ctl, fds, path, &master, &e) < 0 || child_ready(ctl, master, &e) < 0)
+	if (set_up(o, ctl, fds, &prog, &master, &e) < 0 || child_ready(ctl, master, &e) < 0)
 		child_fail(ctl, &e);
 	// The second: start. The end of the stream: the container is deleted before it ran.
 	if (io_read_full(ctl, &go, 1) < 0)
 		_exit(1);
-	child_exec(&c->process, path, &e);
+	if (child_hooks(o, &e) == 0)
+		child_exec(&o->config->process, &prog, &e);
 	child_fail(ctl, &e);
 }

@@ -72,6 +72,7 @@ static void container_free(struct container *c)
 	if (c->cgroup)
 		cgroup_end(c->cgroup, NULL, NULL);
 	oci_config_free(c->config);
+	free(c->bundle);
 	free(c->id);
 	free(c);
 }
@@ -194,6 +195,7 @@ static int launch(struct container *c, struct err *e)
 	struct process *p = &c->init;
 	const struct oci_linux *l = &c->config->lin;
 	struct userns_aid aid = { -1, -1 };
+	const struct child_orders orders = { c->config, c->id, c->bundle, &aid };
 	int fds[3] = { -1, -1, -1 }, ctl = -1;
 	uint32_t owner;
 	int r = userns_uid(l, c->config->process.uid, &owner, "process.user.uid", e);
@@ -205,7 +207,7 @@ static int launch(struct container *c, struct err *e)
 		r = p->pid = shared_clone(c, l->ns[OCI_NS_USER].present ? CLONE_NEWUSER : 0, e);
 		if (r == 0) {
 			close_fd(p->ctl); // its end must be seen
-			child_main(c->config, &aid, ctl, fds);
+			child_main(&orders, ctl, fds);
 		}
 	}
 	for (unsigned i = 0; i < 3; i++)
@@ -266,6 +268,7 @@ static struct container *container_new(struct agent *a, const Agent__CreateReque
 		return NULL;
 	}
 	c->a = a;
+	c->bundle = strdup(req->bundle); // NULL without memory: a hook's state is then without it
 	process_init(&c->init, a, c,
 		     (uint32_t[3]){ req->stdin_stream, req->stdout_stream, req->stderr_stream },
 		     false);
@@ -497,8 +500,11 @@ void containers_reap(struct agent *a)
 			process_hear(p);
 		if (!p) // an orphan
 			continue;
-		if (p->state == PROCESS_CREATING) // its report, or the channel's end, says why
+		if (p->state == PROCESS_CREATING) { // its report, or the channel's end, says why
+			p->status = status;
+			p->pid = 0;
 			continue;
+		}
 		if (p->container->cgroup)
 			cgroup_check(
 				p->container->cgroup); // why it died is told before that it did

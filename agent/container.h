@@ -16,6 +16,7 @@ struct container {
 	struct agent *a;
 	struct container *next;
 	char *id;
+	char *bundle; // owned; its path on the host
 	struct oci_config *config;
 	struct process init; // its state is the container's
 	struct process *execs;

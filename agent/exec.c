@@ -35,26 +35,28 @@ static int join_flags(const struct oci_config *c)
 }
 
 // ---- the child
-static int enter(const struct oci_config *c, int init, int ctl, const int fds[3], struct err *e)
+static int enter(const struct container *c, int init, int ctl, const int fds[3], struct err *e)
 {
 	int r = child_stdio(fds, e);
 
 	if (r < 0)
 		return r;
-	if (setns(init, join_flags(c)) < 0)
+	if (setns(init, join_flags(c->config)) < 0)
 		return err_errno(e, errno, "joining the container's namespaces");
-	r = child_container_root(&c->lin, e);
+	r = child_container_root(&c->config->lin, e);
+	r = r < 0 ? r : child_keyring(c->id, e);
 	r = r < 0 ? r : child_close_others(ctl, e);
 	if (r == 0 && setsid() < 0)
 		return err_errno(e, errno, "setsid");
 	return r;
 }
 
-static _Noreturn void exec_main(const struct oci_config *c, const struct oci_process *p, int init,
+static _Noreturn void exec_main(const struct container *c, const struct oci_process *p, int init,
 				int ctl, const int fds[3])
 {
+	static struct child_program prog;
 	struct err e = { 0 };
-	char path[4096], go;
+	char go;
 	int r;
 
 	child_begin();
@@ -66,9 +68,9 @@ static _Noreturn void exec_main(const struct oci_config *c, const struct oci_pro
 
 		r = master < 0 ? master : child_ready(ctl, master, &e);
 	}
-	r = r < 0 ? r : child_become(p, &c->lin, path, &e);
+	r = r < 0 ? r : child_become(p, &c->config->lin, &prog, &e);
 	if (r == 0)
-		child_exec(p, path, &e);
+		child_exec(p, &prog, &e);
 	(void)err_wrap(&e, "unable to start container process"); // told here
 	child_fail(ctl, &e);
 }
@@ -115,7 +117,7 @@ static int launch(struct process *p, const struct oci_process *spec, const char 
 		r = p->pid = clone_into(init, cgroup, e);
 	if (r == 0 && p->pid == 0) {
 		close_fd(p->ctl); // its end must be seen
-		exec_main(c->config, spec, init, ctl, fds);
+		exec_main(c, spec, init, ctl, fds);
 	}
 	for (unsigned i = 0; i < 3; i++)
 		close_fd(fds[i]);

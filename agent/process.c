@@ -195,8 +195,15 @@ static void channel_ended(struct process *p)
 
 	end_channel(p);
 	if (p->state == PROCESS_CREATING) {
+		if (p->pid > 0 && waitpid(p->pid, &p->status, 0) == p->pid)
+			p->pid = 0;
 		(void)err_set(&e, ECHILD,
-			      "the container's process ended before it ran"); // as above
+			      "the container's process ended before it ran: %s %d%s", // as above
+			      WIFSIGNALED(p->status) ? "signal" : "exit status",
+			      WIFSIGNALED(p->status) ? WTERMSIG(p->status) : WEXITSTATUS(p->status),
+			      WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGSYS
+				      ? ": linux.seccomp does not let it set itself up"
+				      : "");
 		container_process_failed(p, &e);
 	} else if (p->state == PROCESS_STARTING) {
 		p->state = PROCESS_RUNNING;

@@ -91,8 +91,6 @@ int config_supported(const struct oci_config *c, struct err *e)
 		return err_set(
 			e, EOPNOTSUPP,
 			"linux.netDevices: interfaces of the host are not moved into a guest");
-	if (c->hooks[OCI_HOOK_START_CONTAINER].n)
-		return err_set(e, EOPNOTSUPP, "hooks.startContainer: not supported yet");
 	r = root_mapped(&c->lin, e);
 	if (r < 0)
 		return r;

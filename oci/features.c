@@ -154,7 +154,7 @@ static void put_linux(struct json_out *o)
 	put_enabled(o, "intelRdt", false);
 	json_out_key(o, "mountExtensions");
 	json_out_open(o, '{');
-	put_enabled(o, "idmap", false);
+	put_enabled(o, "idmap", true);
 	json_out_close(o, '}');
 	put_enabled(o, "netDevices", false);
 	json_out_close(o, '}');

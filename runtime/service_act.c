@@ -121,6 +121,7 @@ void service_send_create(struct service *s, struct task *t)
 	(void)s;
 	agent__create_request__init(&q);
 	q.id = t->id;
+	q.bundle = t->bundle;
 	q.config.data = (uint8_t *)t->config;
 	q.config.len = t->config_len;
 	q.stdin_stream = t->init.streams[0];
