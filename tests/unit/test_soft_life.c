@@ -21,8 +21,10 @@ static void test_high_descriptors(void **state)
 	now = was;
 	if (now.rlim_cur < 4096)
 		now.rlim_cur = now.rlim_max < 4096 ? now.rlim_max : 4096;
-	if (now.rlim_cur <= 2048)
-		skip(); // this process may not have such descriptors
+	if (now.rlim_cur <= 2048) {
+		print_message("# not tested: not so many descriptors for this process\n");
+		return;
+	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
 	// Every number below 2000 is taken, so that what comes is above.
 	do {
