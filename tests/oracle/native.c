@@ -24,6 +24,7 @@ __asm__(".text\n"
 	"oracle_enter:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
 	"	mov %rsp, oracle_stack(%rip)\n"
+	"	pushq $2; popfq\n" // a code before may have left NT, with which IRET faults
 	"	fxrstor64 144(%rdi)\n"
 	"	mov %ss, %eax; push %rax; push 32(%rdi); push 128(%rdi); mov %cs, %eax; push %rax\n"
 	"	push 136(%rdi)\n"

@@ -91,6 +91,9 @@ unsigned oracle_encode(struct oracle_rng *r, struct x86_cpu *cpu, const struct o
 const char *oracle_excluded(const struct x86_insn *in);
 // Whether AMD and Intel processors differ in what it does from *s; the one in software is like Intel's.
 bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state *s);
+// Whether they differ in what is left when it faults: in software with *s, natively with *a.
+bool oracle_vendor_fault(const struct x86_insn *in, const struct oracle_state *a,
+			 const struct oracle_state *s);
 // Whether it is known to differ from *s, and left so.
 bool oracle_known_to_differ(const struct x86_insn *in, const struct oracle_state *s);
 // Flags that it leaves undefined from these registers.

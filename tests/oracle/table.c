@@ -89,12 +89,40 @@ bool oracle_vendor_specific(const struct x86_insn *in, const struct oracle_state
 	if (in->map == 0 && in->opcode == 0xff && (in->modrm >> 3 & 7) == 2 &&
 	    s->gpr[X86_RSP] - 8 - (RIG_STACK - 0x2000) > 0x1ff8)
 		return true; // CALL r/m: which of two bad addresses is seen first
+	if (in->map == 0 && in->opcode == 0x90 && in->rep && (in->rex & 1))
+		return true; // PAUSE with REX.B: on AMD, as here, an exchange of R8 with RAX
 	if (in->map == 0 && in->opcode == 0x63 && in->opsize == 2)
 		return true; // MOVSXD of 16 bits: how much memory is read
 	if (in->map == 1 && in->opcode == 0xf7 &&
 	    (in->seg || in->addrsize != 8 || s->gpr[X86_RDI] - RIG_DATA > 0x1ff0))
 		return true; // MASKMOV: whether bytes that are not stored fault
 	return false;
+}
+
+bool oracle_vendor_fault(const struct x86_insn *in, const struct oracle_state *a,
+			 const struct oracle_state *s)
+{
+	uint8_t o = in->opcode, sub = in->modrm >> 3 & 7;
+	bool mem = in->has_modrm && in->mod != 3;
+	bool access = s->vector == EXC_PF || s->vector == EXC_GP || s->vector == EXC_SS ||
+		      s->vector == EXC_AC;
+
+	if (in->map == 1)
+		return access && mem && a->vector == s->vector && a->rip == s->rip && !in->pfx &&
+		       (o == 0x7e || o == 0x7f || o == 0xe7); // MMX store: whether TOP is 0 then
+	if (in->map || !access)
+		return false;
+	if ((o & 0xf6) ==
+	    0xa6) // CMPS: which operand is first; both: flags of the last turn, or of before the first
+		return a->vector == s->vector && a->rip == s->rip;
+	if (o == 0xff && sub == 2)
+		return s->vector == EXC_GP && a->vector == s->vector &&
+		       a->rip == s->rip; // CALL to no address: whether the return address is stored
+	return mem && (s->fx.fcw & 0x3f) != 0x3f &&
+	       (((o == 0xd9 || o == 0xdd) && (sub == 2 || sub == 3)) ||
+		((o == 0xdb || o == 0xdf || o == 0xdd) && sub >= 1 && sub <= 3) ||
+		((o == 0xdb || o == 0xdf) &&
+		 sub >= 6)); // x87 store: whether its own exception is first
 }
 
 // vmm/x86 computes with all exceptions masked and looks at the flags (simd_bind.c), which say less. With underflow or
