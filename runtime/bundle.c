@@ -71,10 +71,6 @@ int bundle_read(const char *bundle, struct oci_config **ret_config, char **ret_r
 // Properties whose meaning lies outside the guest, and which nothing here fulfils: an error each, never silence.
 int bundle_check(const struct oci_config *c, struct err *e)
 {
-	static const char *const hook[OCI_HOOK_KINDS] = { "prestart",        "createRuntime",
-							  "createContainer", "startContainer",
-							  "poststart",       "poststop" };
-
 	if (!c->has_process)
 		return err_set(e, EINVAL, "process: required, but absent");
 	if (c->vm.image.path)
@@ -82,10 +78,6 @@ int bundle_check(const struct oci_config *c, struct err *e)
 			       "vm.image: not supported: a pod's root is a directory (root.path)");
 	if (!c->root.present)
 		return err_set(e, EINVAL, "root: required, but absent");
-	for (unsigned i = 0; i < OCI_HOOK_KINDS; i++) {
-		if (c->hooks[i].n > 0 && i != OCI_HOOK_START_CONTAINER) // the guest runs those
-			return err_set(e, ENOTSUP, "hooks.%s: hooks are not supported", hook[i]);
-	}
 	if (c->lin.has_net_devices)
 		return err_set(e, ENOTSUP, "linux.netDevices: not supported");
 	if (c->lin.has_intel_rdt)

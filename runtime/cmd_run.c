@@ -8,6 +8,7 @@
 #include "runtime/client.h"
 #include "runtime/create.h"
 #include "runtime/destroy.h"
+#include "runtime/hooks.h"
 #include "runtime/launch.h"
 #include "runtime/placement.h"
 #include "runtime/proxy.h"
@@ -35,17 +36,15 @@ static int connect_proxy(const struct create_request *req, const struct create *
 				    .id = req->id,
 				    .terminal = tty->fd >= 0,
 				    .tty_fd = tty->fd };
-	int r = placement_enter(create_placement(c), e);
-
-	r = r < 0 ? r : proxy_new(&cfg, ret, e);
+	int r = proxy_new(&cfg, ret, e);
 
 	return r < 0 ? r : proxy_connect(*ret, e);
 }
 
 // This process is the container's proxy. *ret_committed says whether there is something to delete.
 static int run_in_process(const struct create_request *req, const struct launch_options *o,
-			  struct tty *tty, struct timings *t, uint32_t *ret_code,
-			  bool *ret_committed, struct err *e)
+			  const struct hooks_home *home, struct tty *tty, struct timings *t,
+			  uint32_t *ret_code, bool *ret_committed, struct err *e)
 {
 	struct create *c AUTO(create_end) = NULL;
 	struct proxy *p AUTO(proxy_free) = NULL;
@@ -57,7 +56,9 @@ static int run_in_process(const struct create_request *req, const struct launch_
 	timings_mark(t, "supervisor ready");
 	if (!create_terminal(c))
 		tty_done(tty);
-	if ((r = create_container(c, getpid(), e)) < 0 ||
+	if ((r = placement_enter(create_placement(c), e)) < 0 ||
+	    (r = create_hooks(c, getpid(), home, e)) < 0 ||
+	    (r = create_container(c, getpid(), e)) < 0 ||
 	    (r = connect_proxy(req, c, tty, &p, e)) < 0)
 		return r;
 	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, getpid(), e)) < 0)
@@ -66,7 +67,8 @@ static int run_in_process(const struct create_request *req, const struct launch_
 	if (r < 0)
 		return r;
 	*ret_committed = true;
-	if ((r = tty_make_raw(tty, e)) < 0 || (r = client_start(create_client(c), req->id, e)) < 0)
+	if ((r = tty_make_raw(tty, e)) < 0 ||
+	    (r = hooks_start(create_client(c), req->root, req->id, home, e)) < 0)
 		return r;
 	*ret_code = proxy_run(p);
 	return 0;
@@ -76,13 +78,20 @@ static int run_foreground(struct create_request *req, const struct launch_option
 			  struct timings *t, uint32_t *ret_code, struct err *e)
 {
 	bool committed = false;
+	struct hooks_home home;
 	struct err ignored;
 	struct tty tty;
 	int r;
 
+	r = hooks_home_save(&home, e);
+	if (r < 0)
+		return r;
 	req->has_tty = tty_open(&tty);
-	r = run_in_process(req, o, &tty, t, ret_code, &committed, e);
+	r = run_in_process(req, o, &home, &tty, t, ret_code, &committed, e);
 	tty_done(&tty);
+	if (hooks_home_return(&home, &ignored) < 0)
+		log_error("%s", ignored.msg);
+	hooks_home_done(&home);
 
 	// The exit code is the container's; a failing delete is told, but does not change it.
 	if (committed && !(o->keep && r == 0) &&

@@ -6,6 +6,7 @@
 #include "base/own.h"
 #include "runtime/cli.h"
 #include "runtime/client.h"
+#include "runtime/hooks.h"
 #include "runtime/store.h"
 
 OWN_DEFINE(struct client *, client_close)
@@ -22,7 +23,7 @@ static int start(const char *root, const char *id, struct err *e)
 	if (r < 0)
 		r = err_set(e, EBUSY, "cannot start a container that has stopped");
 	else
-		r = client_start(cl, id, e);
+		r = hooks_start(cl, root, id, NULL, e);
 	store_container_done(&c);
 	return r;
 }

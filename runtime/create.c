@@ -23,6 +23,7 @@
 #include "runtime/bundle.h"
 #include "runtime/client.h"
 #include "runtime/destroy.h"
+#include "runtime/hooks.h"
 #include "runtime/host_config.h"
 #include "runtime/placement.h"
 #include "runtime/store.h"
@@ -46,6 +47,8 @@ struct create {
 	int lock_fd, channel_fd, pidfd;
 	struct store_process supervisor;
 	struct client *client;
+	const struct hooks_home *home;
+	bool hooked;                 // a create that fails from here on runs the poststop hooks
 	bool taken, made, committed; // made: the supervisor has heard of it
 };
 
@@ -244,6 +247,28 @@ int create_begin(const struct create_request *req, struct create **ret_create, s
 	return 0;
 }
 
+static struct hooks_container hooks_of(const struct create *c, pid_t proxy)
+{
+	return (struct hooks_container){
+		.config = c->config, .id = c->id, .bundle = c->bundle, .pid = proxy, .home = c->home
+	};
+}
+
+int create_hooks(struct create *c, pid_t proxy, const struct hooks_home *home, struct err *e)
+{
+	static const enum oci_hook_kind kinds[] = { OCI_HOOK_PRESTART, OCI_HOOK_CREATE_RUNTIME,
+						    OCI_HOOK_CREATE_CONTAINER };
+	struct hooks_container h;
+	int r = 0;
+
+	c->home = home;
+	c->hooked = true;
+	h = hooks_of(c, proxy);
+	for (size_t i = 0; r == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		r = hooks_run(&h, kinds[i], e);
+	return r;
+}
+
 int create_container(struct create *c, pid_t proxy, struct err *e)
 {
 	struct client_create req = {
@@ -308,7 +333,8 @@ int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct er
 		if (r < 0)
 			return r;
 	}
-	r = store_container_write(c->root, &sc, e);
+	r = hooks_store(c->root, c->id, c->config, e);
+	r = r < 0 ? r : store_container_write(c->root, &sc, e);
 	if (r < 0)
 		return r;
 	c->committed = true;
@@ -336,6 +362,11 @@ static void undo(struct create *c)
 	}
 	if (c->taken)
 		(void)store_remove(c->root, c->id, NULL); // the error being reported is another one
+	if (c->hooked) {
+		struct hooks_container h = hooks_of(c, 0);
+
+		hooks_run_poststop(&h);
+	}
 }
 
 void create_end(struct create *c)

@@ -12,6 +12,7 @@
 struct client;
 struct create;
 struct err;
+struct hooks_home;
 struct placement;
 
 struct create_request {
@@ -29,6 +30,9 @@ struct create_request {
 // Checks everything that can be checked on this side, takes the id, and starts the supervisor, and with it
 // the machine, unless the pod is there.
 int create_begin(const struct create_request *req, struct create **ret_create, struct err *e);
+// Runs the hooks of a create. proxy has the container's namespaces of the host already; home: see hooks.h, NULL or valid
+// until create_end.
+int create_hooks(struct create *c, pid_t proxy, const struct hooks_home *home, struct err *e);
 // Makes the container in the guest; proxy is the process that will stand for it.
 int create_container(struct create *c, pid_t proxy, struct err *e);
 // Writes state.json (and pid_file if not NULL): from here on the container exists.

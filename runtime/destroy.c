@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "runtime/client.h"
+#include "runtime/hooks.h"
 #include "runtime/store.h"
 
 enum { SUPERVISOR_END_MS = 10000, PROXY_END_MS = 3000 };
 
 OWN_DEFINE(struct client *, client_close)
+OWN_DEFINE(struct oci_config *, oci_config_free)
 
 struct container_owner {
 	struct store_container c;
@@ -77,6 +80,24 @@ static int ask_supervisor(const char *root, const struct store_container *c, boo
 	return 0;
 }
 
+// Nothing is left of it but what its poststop hooks look after. A description of them that cannot be read keeps no
+// container from its end.
+static int forget(const char *root, const struct store_container *c, struct err *e)
+{
+	struct oci_config *config AUTO(oci_config_free) = NULL;
+	struct hooks_container h = { .id = c->id, .bundle = c->bundle };
+	struct err ignored;
+	int r;
+
+	if (hooks_load(root, c->id, &config, &ignored) < 0)
+		log_warn("hooks of container %s: %s", c->id, ignored.msg);
+	r = store_forget(root, c->id, c->pod, e);
+	h.config = config;
+	if (r == 0 && config)
+		hooks_run_poststop(&h);
+	return r;
+}
+
 static int destroy_locked(const char *root, const char *id, bool force, struct err *e)
 {
 	struct container_owner o __attribute__((cleanup(own_container_done_))) = { 0 };
@@ -104,7 +125,7 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 			see_off(supervisor, SUPERVISOR_END_MS);
 	}
 	see_off(proxy, PROXY_END_MS);
-	return store_forget(root, id, o.c.pod, e);
+	return forget(root, &o.c, e);
 }
 
 int destroy_container(const char *root, const char *id, bool force, struct err *e)

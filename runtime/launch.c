@@ -11,6 +11,7 @@
 #include "runtime/client.h"
 #include "runtime/create.h"
 #include "runtime/destroy.h"
+#include "runtime/hooks.h"
 #include "runtime/host_place.h"
 #include "runtime/proxy.h"
 #include "runtime/proxy_fork.h"
@@ -98,6 +99,7 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 	cfg.terminal = create_terminal(c);
 	if ((r = proxy_fork(&cfg, proxy, e)) < 0 ||
 	    (r = place_proxy(req, create_pod(c), proxy->pid, e)) < 0 ||
+	    (r = create_hooks(c, proxy->pid, NULL, e)) < 0 ||
 	    (r = create_container(c, proxy->pid, e)) < 0 || (r = proxy_fork_go(proxy, e)) < 0)
 		return r;
 	if (o->pidfd_socket && (r = tty_send_pidfd(o->pidfd_socket, proxy->pid, e)) < 0)
@@ -112,7 +114,7 @@ static int start_container(const struct create_request *req, struct err *e)
 			     e);
 
 	if (r == 0)
-		r = client_start(cl, req->id, e);
+		r = hooks_start(cl, req->root, req->id, NULL, e);
 	client_close(cl);
 	if (r < 0)
 		(void)destroy_container(req->root, req->id, true,

@@ -22,17 +22,28 @@
 
 enum { PROXY_CONNECT_MS = 60000 };
 
+// The word, or the error and the end.
+static void tell(int sock, const char *word, int r, const struct err *e)
+{
+	char text[ERR_MSG_BYTES + 1];
+	int n = snprintf(text, sizeof(text), "%s%s", r < 0 ? "E" : word, r < 0 ? e->msg : "");
+
+	if (send(sock, text, (size_t)n, MSG_NOSIGNAL) != n || r < 0)
+		_exit(255); // the parent also sees the end
+}
+
 static _Noreturn void child(const struct proxy_config *cfg, int sock)
 {
 	struct proxy *p = NULL;
-	char word, text[ERR_MSG_BYTES + 1];
 	struct err e = { 0 };
 	uint32_t code;
-	int n, r;
+	char word;
+	int r;
 
 	log_init(NULL, -1, LOG_TEXT, LOG_ERROR); // stderr is the container's from here on
 	log_plain_stderr(false);
 	r = cfg->place ? placement_enter(cfg->place, &e) : 0; // while their descriptors are there
+	tell(sock, "N", r, &e); // hooks look at them by this process's pid
 	// The log, locks, the client's socket, what the caller leaked to us: none of it may be held open.
 	if (dup2(sock, 3) < 0 || syscall(SYS_close_range, 4, ~0u, 0) < 0 ||
 	    fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
@@ -43,19 +54,30 @@ static _Noreturn void child(const struct proxy_config *cfg, int sock)
 	(void)prctl(PR_SET_NAME, "bulkhead-proxy"); // for people
 	if (recv(3, &word, 1, 0) != 1)
 		_exit(255);
-	r = r == 0 && cfg->console_socket ? tty_take_pty(cfg->console_socket, &e) : r;
+	r = cfg->console_socket ? tty_take_pty(cfg->console_socket, &e) : 0;
 	r = r < 0 ? r : proxy_new(cfg, &p, &e);
 	r = r < 0 ? r : proxy_connect(p, &e);
-	if (r < 0) {
-		n = snprintf(text, sizeof(text), "E%s", e.msg);
-		(void)send(3, text, (size_t)n, MSG_NOSIGNAL); // the parent also sees the end
-		_exit(255);
-	}
-	if (send(3, "K", 1, MSG_NOSIGNAL) != 1)
-		_exit(255);
+	tell(3, "K", r, &e);
 	close_fd(3);
 	code = proxy_run(p);
 	_exit((int)(code & 0xff));
+}
+
+static int await_word(int sock, char word, struct err *e)
+{
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+	char text[ERR_MSG_BYTES + 1];
+	ssize_t n;
+	int r;
+
+	do
+		r = poll(&pfd, 1, PROXY_CONNECT_MS);
+	while (r < 0 && errno == EINTR);
+	n = r > 0 ? recv(sock, text, sizeof(text) - 1, 0) : 0;
+	if (n <= 0)
+		return err_set(e, EIO, "the proxy process did not connect to the container");
+	text[n] = '\0';
+	return text[0] == word ? 0 : err_set(e, EIO, "%s", text + 1);
 }
 
 int proxy_fork(const struct proxy_config *cfg, struct proxy_child *ret, struct err *e)
@@ -74,30 +96,21 @@ int proxy_fork(const struct proxy_config *cfg, struct proxy_child *ret, struct e
 		close_fd(ours);
 		child(cfg, theirs);
 	}
+	close_fd(take_fd(&theirs)); // its end must be seen
 	*ret = (struct proxy_child){ .pid = pid, .sock = take_fd(&ours) };
-	return 0;
+	return await_word(ret->sock, 'N', e);
 }
 
 int proxy_fork_go(struct proxy_child *p, struct err *e)
 {
-	struct pollfd pfd = { .fd = p->sock, .events = POLLIN };
-	char text[ERR_MSG_BYTES + 1];
-	ssize_t n;
 	int r;
 
 	if (send(p->sock, "G", 1, MSG_NOSIGNAL) != 1)
 		return err_errno(e, errno, "proxy process");
-	do
-		r = poll(&pfd, 1, PROXY_CONNECT_MS);
-	while (r < 0 && errno == EINTR);
-	n = r > 0 ? recv(p->sock, text, sizeof(text) - 1, 0) : 0;
-	if (n <= 0)
-		return err_set(e, EIO, "the proxy process did not connect to the container");
-	text[n] = '\0';
-	if (text[0] != 'K')
-		return err_set(e, EIO, "%s", text + 1);
-	close_fd(take_fd(&p->sock));
-	return 0;
+	r = await_word(p->sock, 'K', e);
+	if (r == 0)
+		close_fd(take_fd(&p->sock));
+	return r;
 }
 
 void proxy_fork_kill(struct proxy_child *p)

@@ -68,3 +68,105 @@ P
   pod delete two
   [ ! -e "$BUNDLE/rootfs/ran" ]
 }
+
+# note KIND NAME [EXIT]: a hook of the host that writes down NAME, the state's members, and whose network namespace it is in
+note() {
+  bundle_edit "$BUNDLE" 'h = {"path": "/usr/bin/python3", "args": ["python3", sys.argv[3], *sys.argv[5:]], "env": ["WORK=" + sys.argv[6]]}
+c.setdefault("hooks", {}).setdefault(sys.argv[4], []).append(h)' "$WORK/hook.py" "$1" "$2" "$WORK" "${3:-0}"
+}
+
+write_hook() {
+  cat > "$WORK/hook.py" << 'P'
+import json, os, sys
+s = json.load(sys.stdin)
+net = lambda pid: os.readlink("/proc/%s/ns/net" % pid)
+where = "container" if s.get("pid") and net("self") == net(s["pid"]) else "host"
+with open(os.environ["WORK"] + "/notes", "a") as f:
+    print(sys.argv[1], s["status"], s["id"], bool(s.get("pid")), where, open("/proc/self/environ").read().count("\0"), s["bundle"] == os.getcwd(), file=f)
+if sys.argv[3] != "0":
+    print("it did not work", file=sys.stderr)
+    sys.exit(int(sys.argv[3]))
+P
+}
+
+all_notes() {
+  for kind in prestart createRuntime createContainer poststart poststop; do note "$kind" "$kind"; done
+}
+
+@test "hooks of the host: when they run, where, and what they are told" {
+  write_hook
+  all_notes
+  note poststop second
+  bundle_edit "$BUNDLE" 'assert {"type": "network"} in c["linux"]["namespaces"]'
+  bundle_args "$BUNDLE" true
+  pod create --bundle "$BUNDLE" one > /dev/null 2>&1 < /dev/null
+  printf '%s\n' "prestart creating one True host 1 True" "createRuntime creating one True host 1 True" \
+    "createContainer creating one True container 1 True" > "$WORK/want"
+  diff "$WORK/want" "$WORK/notes"
+  pod start one
+  printf '%s\n' "poststart running one True host 1 True" >> "$WORK/want"
+  diff "$WORK/want" "$WORK/notes"
+  pod delete --force one
+  printf '%s\n' "poststop stopped one False host 1 True" "second stopped one False host 1 True" >> "$WORK/want"
+  diff "$WORK/want" "$WORK/notes"
+  # The same by run, which is itself the process of the container's namespaces.
+  rm "$WORK/notes"
+  pod run --bundle "$BUNDLE" one
+  diff "$WORK/want" "$WORK/notes"
+}
+
+@test "a hook of create that fails undoes all, and poststop hooks run" {
+  write_hook
+  note createRuntime bad 3
+  note poststop after
+  bundle_args "$BUNDLE" true
+  run pod create --bundle "$BUNDLE" one
+  echo "$output"
+  [ "$status" = 1 ]
+  [[ "$output" == *"error running createRuntime hook #0: /usr/bin/python3: exit status 3, stdout: , stderr: it did not work"* ]]
+  [ -z "$(pod list --quiet)" ]
+  printf '%s\n' "bad creating one True host 1 True" "after stopped one False host 1 True" | diff - "$WORK/notes"
+  run pod run --bundle "$BUNDLE" one
+  [ "$status" = 1 ]
+  [ "$(wc -l < "$WORK/notes")" = 4 ]
+}
+
+@test "a poststart hook that fails stops the container; one of poststop is told and nothing else" {
+  write_hook
+  note poststart bad 4
+  note poststop worse 5
+  note poststop after
+  bundle_args "$BUNDLE" sleep 1000
+  pod create --bundle "$BUNDLE" one > /dev/null 2>&1 < /dev/null
+  run pod start one
+  echo "$output"
+  [ "$status" = 1 ]
+  [[ "$output" == *"error running poststart hook #0"*"it did not work"* ]]
+  [[ "$(pod state one)" == *'"status": "stopped"'* ]]
+  run pod delete one
+  echo "$output"
+  [ "$status" = 0 ]
+  [[ "$output" == *"error running poststop hook #0"* ]]
+  printf '%s\n' "bad running one True host 1 True" "worse stopped one False host 1 True" "after stopped one False host 1 True" | diff - "$WORK/notes"
+}
+
+@test "a hook that takes longer than its timeout is killed, with what it has started" {
+  bundle_edit "$BUNDLE" 'c["hooks"] = {"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 98765 & wait"], "env": ["PATH=/bin:/usr/bin"], "timeout": 1}]}'
+  bundle_args "$BUNDLE" true
+  run pod create --bundle "$BUNDLE" one
+  echo "$output"
+  [ "$status" = 1 ]
+  [[ "$output" == *"prestart hook #0: /bin/sh: hook ran past its timeout of 1 s"* ]]
+  for i in $(seq 60); do
+    pgrep -f 'sleep 9876[5]' > /dev/null || return 0
+    sleep 1
+  done
+  false
+}
+
+@test "a hook that is not there is an error of create that names it" {
+  bundle_edit "$BUNDLE" 'c["hooks"] = {"createContainer": [{"path": "/no/such/hook"}]}'
+  run pod create --bundle "$BUNDLE" one
+  [ "$status" = 1 ]
+  [[ "$output" == *"createContainer hook #0: /no/such/hook"*"No such file or directory"* ]]
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/hooks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "runtime/client.h"
+#include "runtime/store.h"
+
+OWN_DEFINE(struct oci_config *, oci_config_free)
+
+enum { HOOK_OUTPUT_BYTES = 300 }; // of what it printed, in the error
+
+static const char *const kind_name[OCI_HOOK_KINDS] = { "prestart",        "createRuntime",
+						       "createContainer", "startContainer",
+						       "poststart",       "poststop" };
+
+static const struct {
+	const char *path;
+	int flag;
+} home_ns[HOOKS_HOME_NS] = {
+	{ "/proc/self/ns/net", CLONE_NEWNET },
+	{ "/proc/self/ns/uts", CLONE_NEWUTS },
+	{ "/proc/self/ns/ipc", CLONE_NEWIPC },
+};
+
+int hooks_home_save(struct hooks_home *ret, struct err *e)
+{
+	struct hooks_home h = { { -1, -1, -1 } };
+
+	for (unsigned i = 0; i < HOOKS_HOME_NS; i++) {
+		h.ns[i] = open(home_ns[i].path, O_RDONLY | O_CLOEXEC);
+		if (h.ns[i] < 0) {
+			int r = err_errno(e, errno, "%s", home_ns[i].path);
+
+			hooks_home_done(&h);
+			return r;
+		}
+	}
+	*ret = h;
+	return 0;
+}
+
+int hooks_home_return(const struct hooks_home *h, struct err *e)
+{
+	for (unsigned i = 0; i < HOOKS_HOME_NS; i++)
+		if (setns(h->ns[i], home_ns[i].flag) < 0)
+			return err_errno(e, errno, "returning to %s", home_ns[i].path);
+	return 0;
+}
+
+void hooks_home_done(struct hooks_home *h)
+{
+	for (unsigned i = 0; i < HOOKS_HOME_NS; i++)
+		close_fd(take_fd(&h->ns[i]));
+}
+
+// ---- one hook
+struct run {
+	const struct hooks_container *c;
+	const struct oci_hook *hook;
+	enum oci_hook_kind kind;
+	int in, out,
+		err; // what it reads and prints: files in memory, so that nothing has to be drained
+};
+
+static int state_fd(const struct hooks_container *c, enum oci_hook_kind kind, struct err *e)
+{
+	static const char *const status[OCI_HOOK_KINDS] = { "creating", "creating", "creating",
+							    "created",  "running",  "stopped" };
+	struct oci_state s = { .id = c->id,
+			       .status = status[kind],
+			       .bundle = c->bundle,
+			       .pid = c->pid,
+			       .annotations = &c->config->annotations };
+	char *text AUTO_FREE = NULL;
+	int fd AUTO_CLOSE = memfd_create("state", MFD_CLOEXEC);
+	size_t len;
+	int r;
+
+	if (fd < 0)
+		return err_errno(e, errno, "state");
+	r = oci_state_print_compact(&s, &text, &len, e);
+	if (r < 0)
+		return r;
+	if (io_write_full(fd, text, len) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return err_errno(e, errno, "state");
+	return take_fd(&fd);
+}
+
+// Where a hook of that kind belongs.
+static int enter(const struct run *r, struct err *e)
+{
+	int pidfd AUTO_CLOSE = -1;
+
+	if (r->kind != OCI_HOOK_CREATE_CONTAINER)
+		return r->c->home ? hooks_home_return(r->c->home, e) : 0;
+	pidfd = (int)syscall(SYS_pidfd_open, r->c->pid, 0);
+	if (pidfd < 0 || setns(pidfd, CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC) < 0)
+		return err_errno(e, errno, "the container's namespaces");
+	return 0;
+}
+
+static _Noreturn void child(const struct run *r)
+{
+	char *no_args[] = { NULL, NULL };
+	char *const none[] = { NULL };
+	const struct oci_hook *h = r->hook;
+	struct err e;
+	sigset_t set;
+
+	(void)setpgid(0, 0); // killed as a whole when its time is up
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)sigemptyset(&set);                       // cannot fail
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);    // nor this
+	memcpy(&no_args[0], &h->path, sizeof(char *)); // execve changes nothing of it
+	if (dup2(r->in, 0) < 0 || dup2(r->out, 1) < 0 || dup2(r->err, 2) < 0)
+		_exit(127);
+	if (enter(r, &e) < 0) {
+		(void)dprintf(2, "%s", e.msg); // for the parent
+		_exit(127);
+	}
+	(void)chdir(r->c->bundle); // as the runtime does that is run there; it may be gone
+	if (syscall(SYS_close_range, 3, ~0u, 0) < 0)
+		_exit(127);
+	(void)execve(h->path, h->args.n ? h->args.v : no_args, h->env.v ? h->env.v : none);
+	(void)dprintf(2, "%s", strerror(errno)); // as above
+	_exit(127);
+}
+
+// Until it has ended, or its time is up: then it is killed, with its group, and -ETIMEDOUT.
+static int await(pid_t pid, const struct oci_hook *h, int *ret_status)
+{
+	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), n = 1;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	if (fd < 0)
+		n = 0; // without a way to wait for it it must not run for ever
+	else if (h->timeout.set)
+		do
+			n = poll(&p, 1,
+				 h->timeout.v > INT32_MAX / 1000 ? -1 : (int)h->timeout.v * 1000);
+		while (n < 0 && errno == EINTR);
+	if (n == 0)
+		(void)kill(-pid, SIGKILL); // a child of ours that is not waited for yet
+	if (n == 0)
+		(void)kill(pid, SIGKILL); // before it has made its group
+	while (waitpid(pid, ret_status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return n == 0 ? -ETIMEDOUT : 0;
+}
+
+static void printed(int fd, char text[HOOK_OUTPUT_BYTES])
+{
+	ssize_t n = pread(fd, text, HOOK_OUTPUT_BYTES - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	for (size_t i = strlen(text); i > 0 && text[i - 1] == '\n'; i--)
+		text[i - 1] = '\0';
+}
+
+static int judge(const struct run *r, size_t i, int waited, int status, struct err *e)
+{
+	char out[HOOK_OUTPUT_BYTES], err[HOOK_OUTPUT_BYTES];
+
+	if (waited == 0 && status == 0)
+		return 0;
+	if (waited == -ETIMEDOUT)
+		return err_set(
+			e, ETIMEDOUT,
+			"error running %s hook #%zu: %s: hook ran past its timeout of %lld s",
+			kind_name[r->kind], i, r->hook->path, (long long)r->hook->timeout.v);
+	if (waited < 0)
+		return err_errno(e, -waited, "error running %s hook #%zu: %s", kind_name[r->kind],
+				 i, r->hook->path);
+	printed(r->out, out);
+	printed(r->err, err);
+	return err_set(e, EIO, "error running %s hook #%zu: %s: %s %d, stdout: %s, stderr: %s",
+		       kind_name[r->kind], i, r->hook->path,
+		       WIFSIGNALED(status) ? "signal" : "exit status",
+		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), out, err);
+}
+
+static int run_one(const struct hooks_container *c, enum oci_hook_kind kind, size_t i,
+		   struct err *e)
+{
+	int in AUTO_CLOSE = state_fd(c, kind, e), out AUTO_CLOSE = memfd_create("out", MFD_CLOEXEC),
+	       err AUTO_CLOSE = memfd_create("err", MFD_CLOEXEC), status = 0, waited;
+	struct run r = { c, &c->config->hooks[kind].v[i], kind, in, out, err };
+	pid_t pid;
+
+	if (in < 0)
+		return err_wrap(e, "hooks.%s[%zu]", kind_name[kind], i);
+	pid = out < 0 || err < 0 ? -1 : fork();
+	if (pid < 0)
+		return err_errno(e, errno, "hooks.%s[%zu]", kind_name[kind], i);
+	if (pid == 0)
+		child(&r);
+	waited = await(pid, r.hook, &status);
+	return judge(&r, i, waited, status, e);
+}
+
+int hooks_run(const struct hooks_container *c, enum oci_hook_kind kind, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < c->config->hooks[kind].n; i++)
+		r = run_one(c, kind, i, e);
+	return r;
+}
+
+void hooks_run_poststop(const struct hooks_container *c)
+{
+	struct err e;
+
+	for (size_t i = 0; i < c->config->hooks[OCI_HOOK_POSTSTOP].n; i++)
+		if (run_one(c, OCI_HOOK_POSTSTOP, i, &e) < 0)
+			log_warn("%s", e.msg);
+}
+
+// ---- between the commands
+int hooks_store(const char *root, const char *id, const struct oci_config *config, struct err *e)
+{
+	char path[STORE_PATH_BYTES], *json AUTO_FREE = NULL;
+	struct oci_rewrite same = { 0 };
+	size_t len;
+	int r;
+
+	if (!config->hooks[OCI_HOOK_POSTSTART].n && !config->hooks[OCI_HOOK_POSTSTOP].n)
+		return 0;
+	if ((r = store_container_path(root, id, "config.json", path, e)) < 0 ||
+	    (r = oci_config_rewrite(config, &same, &json, &len, e)) < 0)
+		return r;
+	return io_write_file(AT_FDCWD, path, json, len, 0600, e);
+}
+
+int hooks_load(const char *root, const char *id, struct oci_config **ret_config, struct err *e)
+{
+	char path[STORE_PATH_BYTES], *json AUTO_FREE = NULL;
+	size_t len;
+	int r = store_container_path(root, id, "config.json", path, e);
+
+	if (r < 0)
+		return r;
+	r = io_read_file(AT_FDCWD, path, OCI_CONFIG_BYTES_MAX, &json, &len, e);
+	if (r == -ENOENT) {
+		*ret_config = NULL;
+		return 0;
+	}
+	return r < 0 ? r : oci_config_parse(json, len, ret_config, e);
+}
+
+static int poststart(const char *root, const char *id, const struct hooks_home *home, struct err *e)
+{
+	struct oci_config *config AUTO(oci_config_free) = NULL;
+	struct store_container sc = { 0 };
+	struct hooks_container c = { .id = id, .home = home };
+	int r = hooks_load(root, id, &config, e);
+
+	if (r < 0 || !config)
+		return r;
+	r = store_container_read(root, id, &sc, e);
+	if (r < 0)
+		return r;
+	c.config = config;
+	c.bundle = sc.bundle;
+	c.pid = sc.proxy.pid;
+	r = hooks_run(&c, OCI_HOOK_POSTSTART, e);
+	store_container_done(&sc);
+	return r;
+}
+
+int hooks_start(struct client *cl, const char *root, const char *id, const struct hooks_home *home,
+		struct err *e)
+{
+	uint32_t ignored;
+	int r = client_start(cl, id, e);
+
+	if (r < 0)
+		return r;
+	r = poststart(root, id, home, e);
+	if (r < 0) {
+		(void)client_kill(cl, id, SIGKILL, true, NULL); // the supervisor enforces it
+		(void)client_wait(cl, id, &ignored, NULL); // the hook's error is the one to report
+	}
+	return r;
+}
