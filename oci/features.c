@@ -14,11 +14,14 @@ static const char *const mount_options[] = {
 	"async",
 	"atime",
 	"bind",
+	"copy-symlink",
 	"defaults",
+	"dest-nofollow",
 	"dev",
 	"diratime",
 	"dirsync",
 	"exec",
+	"idmap",
 	"iversion",
 	"lazytime",
 	"loud",
@@ -42,6 +45,7 @@ static const char *const mount_options[] = {
 	"relatime",
 	"remount",
 	"rexec",
+	"ridmap",
 	"rnoatime",
 	"rnodev",
 	"rnodiratime",
@@ -65,14 +69,19 @@ static const char *const mount_options[] = {
 	"shared",
 	"silent",
 	"slave",
+	"src-nofollow",
 	"strictatime",
 	"suid",
 	"symfollow",
 	"sync",
+	"tmpcopyup",
 	"unbindable",
 	NULL,
 };
-static const char *const namespaces[] = { "cgroup", "ipc", "mount", "network", "pid", "uts", NULL };
+static const char *const namespaces[] = { "cgroup", "ipc",  "mount", "network", "pid",
+					  "time",   "user", "uts",   NULL };
+static const char *const hooks[] = { "createContainer", "createRuntime",  "poststart", "poststop",
+				     "prestart",        "startContainer", NULL };
 static const char *const capabilities[] = {
 	"CAP_AUDIT_CONTROL",   "CAP_AUDIT_READ",   "CAP_AUDIT_WRITE",
 	"CAP_BLOCK_SUSPEND",   "CAP_BPF",          "CAP_CHECKPOINT_RESTORE",
@@ -94,7 +103,7 @@ static void put_list(struct json_out *o, const char *key, const char *const *nam
 {
 	json_out_key(o, key);
 	json_out_open(o, '[');
-	for (; names && *names; names++)
+	for (; *names; names++)
 		json_out_str(o, *names);
 	json_out_close(o, ']');
 }
@@ -172,7 +181,7 @@ int oci_features_print(const char *version, char **ret_json, size_t *ret_len, st
 	json_out_open(&o, '{');
 	json_out_kstr(&o, "ociVersionMin", "1.0.0");
 	json_out_kstr(&o, "ociVersionMax", OCI_VERSION);
-	put_list(&o, "hooks", NULL);
+	put_list(&o, "hooks", hooks);
 	put_list(&o, "mountOptions", mount_options);
 	put_linux(&o);
 	json_out_key(&o, "annotations");

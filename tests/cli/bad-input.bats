@@ -51,8 +51,8 @@ load helper
   bundle_busybox "$BUNDLE"
   bundle_edit "$BUNDLE" 'c["process"]["terminal"] = True'
   refused 1 "cannot allocate tty if runc will detach without setting console socket" run --detach --bundle "$BUNDLE" x
-  bundle_edit "$BUNDLE" 'c["process"]["terminal"] = False; c["hooks"] = {"prestart": [{"path": "/bin/true"}]}'
-  refused 1 "hooks.prestart" run --bundle "$BUNDLE" x
+  bundle_edit "$BUNDLE" 'c["process"]["terminal"] = False; c["hooks"] = {"prestart": [{"path": "true"}]}'
+  refused 1 "hooks.prestart[0].path: " run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/self/ns/none"'
   refused 1 'linux.namespaces: network: ' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["vm"] = {"kernel": {"path": "/k"}}'

@@ -91,7 +91,8 @@ P
 import json, sys
 f = json.load(sys.stdin)
 assert f["ociVersionMin"] == "1.0.0" and f["ociVersionMax"].startswith("1.")
-for l in (f["mountOptions"], f["linux"]["namespaces"], f["linux"]["capabilities"], f["linux"]["seccomp"]["actions"]):
+assert "poststop" in f["hooks"] and "user" in f["linux"]["namespaces"] and "idmap" in f["mountOptions"]
+for l in (f["hooks"], f["mountOptions"], f["linux"]["namespaces"], f["linux"]["capabilities"], f["linux"]["seccomp"]["actions"]):
     assert l == sorted(l) and len(l) == len(set(l)), l'
 }
 
