@@ -53,9 +53,13 @@ struct cli_command {
 	int (*run)(const struct cli_globals *g, const void *opts, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_check, cmd_create, cmd_delete, cmd_events, cmd_exec,
-	cmd_features, cmd_kill, cmd_list, cmd_pause, cmd_ps, cmd_resume, cmd_run, cmd_spec,
-	cmd_start, cmd_state, cmd_supervisor, cmd_update;
+// main.c: all of them, in the order of the help, ended by NULL; and the options before a command.
+extern const struct cli_command *const cli_commands[];
+extern const struct cli_option cli_global_options[];
+
+extern const struct cli_command cmd_check, cmd_completion, cmd_create, cmd_delete, cmd_events,
+	cmd_exec, cmd_features, cmd_kill, cmd_list, cmd_pause, cmd_ps, cmd_resume, cmd_run,
+	cmd_spec, cmd_start, cmd_state, cmd_supervisor, cmd_update;
 
 // Logs e as the command's error and returns 1.
 int cli_fail(const struct err *e);

@@ -16,15 +16,15 @@
 #include "runtime/host_place.h"
 #include "runtime/sizing.h"
 
-static const struct cli_command *const commands[] = {
-	&cmd_check, &cmd_create, &cmd_delete, &cmd_events,     &cmd_exec,   &cmd_features,
-	&cmd_kill,  &cmd_list,   &cmd_pause,  &cmd_ps,         &cmd_resume, &cmd_run,
-	&cmd_spec,  &cmd_start,  &cmd_state,  &cmd_supervisor, &cmd_update,
+const struct cli_command *const cli_commands[] = {
+	&cmd_check, &cmd_completion, &cmd_create, &cmd_delete, &cmd_events,
+	&cmd_exec,  &cmd_features,   &cmd_kill,   &cmd_list,   &cmd_pause,
+	&cmd_ps,    &cmd_resume,     &cmd_run,    &cmd_spec,   &cmd_start,
+	&cmd_state, &cmd_supervisor, &cmd_update, NULL,
 };
-enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 #define G(member) offsetof(struct cli_globals, member)
-static const struct cli_option global_options[] = {
+const struct cli_option cli_global_options[] = {
 	{ "debug", 0, CLI_FLAG, G(debug), NULL, "log more" },
 	{ "log", 0, CLI_STRING, G(log), "FILE",
 	  "append the log to FILE (default: standard error)" },
@@ -68,12 +68,12 @@ static void print_usage(void)
 	       "      bulkhead run first              # boots a guest, runs it, removes it\n\n"
 	       "VERSION:\n   %s\n\nCOMMANDS:\n",
 	       BULKHEAD_VERSION);
-	for (size_t i = 0; i < N_COMMANDS; i++) {
-		if (!commands[i]->hidden)
-			printf("   %-12s %s\n", commands[i]->name, commands[i]->summary);
+	for (const struct cli_command *const *c = cli_commands; *c; c++) {
+		if (!(*c)->hidden)
+			printf("   %-12s %s\n", (*c)->name, (*c)->summary);
 	}
 	printf("\n   bulkhead COMMAND --help says more about one of them.\n\nGLOBAL OPTIONS:\n");
-	cli_print_options(global_options);
+	cli_print_options(cli_global_options);
 }
 
 static void print_command_help(const struct cli_command *c)
@@ -86,9 +86,9 @@ static void print_command_help(const struct cli_command *c)
 
 static const struct cli_command *find_command(const char *name)
 {
-	for (size_t i = 0; i < N_COMMANDS; i++) {
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
+	for (const struct cli_command *const *c = cli_commands; *c; c++) {
+		if (strcmp((*c)->name, name) == 0)
+			return *c;
 	}
 	return NULL;
 }
@@ -204,7 +204,7 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN); // a peer that is gone is an error of its write
 	g.cgroup_manager = "cgroupfs";
 	g.root = default_root(root, sizeof(root));
-	if (cli_parse(global_options, &g, argc - 1, argv + 1, &used, &help, &e) < 0) {
+	if (cli_parse(cli_global_options, &g, argc - 1, argv + 1, &used, &help, &e) < 0) {
 		(void)fprintf(stderr, "Incorrect Usage: %s\n\n",
 			      e.msg); // the log line below is the error
 		print_usage();

@@ -14,7 +14,7 @@ load helper
 @test "help lists every command, and each command helps" {
   run "$BULKHEAD" --help
   [ "$status" = 0 ]
-  for c in check create delete events features kill list pause ps resume run spec start state update; do
+  for c in check completion create delete events features kill list pause ps resume run spec start state update; do
     [[ "$output" == *" $c "* ]]
     "$BULKHEAD" "$c" --help | grep -q "^USAGE:"
     "$BULKHEAD" "$c" -h | grep -q "^OPTIONS:"
@@ -102,4 +102,33 @@ for l in (f["hooks"], f["mountOptions"], f["linux"]["namespaces"], f["linux"]["c
     [[ "$output" == *"$what"* ]]
   done
   [[ "$output" == *"not hardware isolation"* ]]
+}
+
+# complete WORD...: what bash offers for the last of them
+complete_words() {
+  PATH=$(dirname "$BULKHEAD"):$PATH bash -c '
+    . <(bulkhead completion bash)
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+    _bulkhead
+    printf "%s\n" "${COMPREPLY[@]}" | sort | tr "\n" " "' bash "$@"
+}
+
+@test "completion: commands, options, files and ids" {
+  [ "$(complete_words bulkhead cr)" = "create " ]
+  [ "$(complete_words bulkhead re)" = "resume " ]
+  [ "$(complete_words bulkhead --log-f)" = "--log-format " ]
+  [ "$(complete_words bulkhead --root "$STATE" create --pid)" = "--pid-file --pidfd-socket " ]
+  [ "$(complete_words bulkhead help sp)" = "spec " ]
+  mkdir -p "$STATE/containers/"{first,second}
+  for id in first second; do
+    echo '{"ociVersion": "1.2.1", "id": "'$id'", "pod": "'$id'", "bundle": "/b", "rootfs": "/b/r", "created": "2026-01-01T00:00:00Z", "proxy": {"pid": 1, "startTime": 1}, "supervisor": {"pid": 1, "startTime": 1}}' > "$STATE/containers/$id/state.json"
+  done
+  "$BULKHEAD" --root "$STATE" list --quiet
+  [ "$(complete_words bulkhead --root "$STATE" delete --force fi)" = "first " ]
+  touch "$STATE/file"
+  [ "$(complete_words bulkhead --root "$STATE" create --bundle "$STATE/fi")" = "$STATE/file " ]
+  rm -r "$STATE/containers"
+  run "$BULKHEAD" completion fish
+  [ "$status" = 1 ]
+  [[ "$output" == *'no such shell: '*fish* ]]
 }
