@@ -43,6 +43,7 @@ int bundle_read(const char *bundle, struct oci_config **ret_config, char **ret_r
 {
 	struct oci_config *c AUTO(oci_config_free) = NULL;
 	char *path AUTO_FREE = NULL, *text AUTO_FREE = NULL;
+	struct stat st;
 	size_t len;
 	int r;
 
@@ -50,6 +51,8 @@ int bundle_read(const char *bundle, struct oci_config **ret_config, char **ret_r
 		path = NULL; // not defined after a failure
 		return err_errno(e, ENOMEM, "config.json");
 	}
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) // a fifo would be waited for
+		return err_set(e, EINVAL, "%s: not a regular file", path);
 	r = io_read_file(AT_FDCWD, path, OCI_CONFIG_BYTES_MAX, &text, &len, e);
 	if (r == -ENOENT)
 		return err_set(

@@ -38,6 +38,9 @@ load helper
   echo '[]' > "$BUNDLE/config.json"
   refused 1 "config.json: expected an object" run --bundle "$BUNDLE" x
   rm "$BUNDLE/config.json"
+  mkfifo "$BUNDLE/config.json"
+  refused 1 "config.json: not a regular file" create --bundle "$BUNDLE" x
+  rm "$BUNDLE/config.json"
   bundle_spec "$BUNDLE"
   bundle_edit "$BUNDLE" 'c["process"]["user"]["uid"] = "0"'
   refused 1 "process.user.uid: expected an unsigned integer" run --bundle "$BUNDLE" x
