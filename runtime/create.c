@@ -48,6 +48,7 @@ struct create {
 	struct store_process supervisor;
 	struct client *client;
 	const struct hooks_home *home;
+	pid_t proxy;
 	bool hooked;                 // a create that fails from here on runs the poststop hooks
 	bool taken, made, committed; // made: the supervisor has heard of it
 };
@@ -262,6 +263,7 @@ int create_hooks(struct create *c, pid_t proxy, const struct hooks_home *home, s
 	int r = 0;
 
 	c->home = home;
+	c->proxy = proxy;
 	c->hooked = true;
 	h = hooks_of(c, proxy);
 	for (size_t i = 0; r == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -365,6 +367,10 @@ static void undo(struct create *c)
 	if (c->hooked) {
 		struct hooks_container h = hooks_of(c, 0);
 
+		if (c->proxy != getpid()) { // whoever has forked it reaps it
+			(void)kill(c->proxy, SIGKILL);
+			(void)waitid(P_PID, (id_t)c->proxy, &si, WEXITED | WNOWAIT);
+		}
 		hooks_run_poststop(&h);
 	}
 }

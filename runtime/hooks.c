@@ -121,6 +121,7 @@ static _Noreturn void child(const struct run *r)
 	char *no_args[] = { NULL, NULL };
 	char *const none[] = { NULL };
 	const struct oci_hook *h = r->hook;
+	int fd[3] = { r->in, r->out, r->err };
 	struct err e;
 	sigset_t set;
 
@@ -129,8 +130,12 @@ static _Noreturn void child(const struct run *r)
 	(void)sigemptyset(&set);                       // cannot fail
 	(void)sigprocmask(SIG_SETMASK, &set, NULL);    // nor this
 	memcpy(&no_args[0], &h->path, sizeof(char *)); // execve changes nothing of it
-	if (dup2(r->in, 0) < 0 || dup2(r->out, 1) < 0 || dup2(r->err, 2) < 0)
-		_exit(127);
+	// Out of the way of the three numbers first: the caller may have had one of them closed.
+	for (unsigned i = 0; i < 3; i++)
+		fd[i] = fcntl(fd[i], F_DUPFD_CLOEXEC, 3);
+	for (int i = 0; i < 3; i++)
+		if (fd[i] < 0 || dup2(fd[i], i) < 0)
+			_exit(127);
 	if (enter(r, &e) < 0) {
 		(void)dprintf(2, "%s", e.msg); // for the parent
 		_exit(127);
@@ -146,7 +151,8 @@ static _Noreturn void child(const struct run *r)
 // Until it has ended, or its time is up: then it is killed, with its group, and -ETIMEDOUT.
 static int await(pid_t pid, const struct oci_hook *h, int *ret_status)
 {
-	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), n = 1;
+	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), n = 1,
+	       failed = fd < 0 ? -errno : 0;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	if (fd < 0)
@@ -163,7 +169,7 @@ static int await(pid_t pid, const struct oci_hook *h, int *ret_status)
 	while (waitpid(pid, ret_status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return n == 0 ? -ETIMEDOUT : 0;
+	return failed ? failed : n == 0 ? -ETIMEDOUT : 0;
 }
 
 static void printed(int fd, char text[HOOK_OUTPUT_BYTES])

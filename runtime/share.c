@@ -15,10 +15,14 @@
 
 #include "base/err.h"
 #include "base/own.h"
+#include "proto/ttrpc.h"
 #include "runtime/tree.h"
 #include "runtime/volume.h"
 
-enum { SHARE_PATH_BYTES = 8192 };
+enum {
+	SHARE_PATH_BYTES = 8192,
+	REQUEST_ROOM = 65536, // of a message to the agent, for what goes with the config
+};
 enum share_ro { SHARE_RW, SHARE_RO_TOP, SHARE_RO_RECURSIVE };
 
 int share_enter(struct err *e)
@@ -183,6 +187,13 @@ int share_add(const char *share_dir, const char *id, const char *bundle, const c
 		free(source);
 	}
 	free(mounts);
+	if (r == 0 && *ret_len > TTRPC_PAYLOAD_MAX - REQUEST_ROOM) {
+		r = err_set(
+			e, E2BIG,
+			"config.json: %zu bytes as the guest gets it, more than the %d that fit into a request",
+			*ret_len, TTRPC_PAYLOAD_MAX - REQUEST_ROOM);
+		free(take_ptr(ret_json));
+	}
 	if (r < 0)
 		share_remove(share_dir, id);
 	return r;

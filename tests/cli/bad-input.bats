@@ -58,7 +58,9 @@ load helper
   refused 1 "hooks.prestart[0].path: " run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["hooks"]; c["linux"]["namespaces"][1]["path"] = "/proc/self/ns/none"'
   refused 1 'linux.namespaces: network: ' run --bundle "$BUNDLE" x
-  bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["vm"] = {"kernel": {"path": "/k"}}'
+  bundle_edit "$BUNDLE" 'del c["linux"]["namespaces"][1]["path"]; c["annotations"] = {"a%d" % i: "x" * 1000000 for i in range(5)}'
+  refused 1 'config.json: 50' create --bundle "$BUNDLE" x
+  bundle_edit "$BUNDLE" 'del c["annotations"]; c["vm"] = {"kernel": {"path": "/k"}}'
   refused 1 'vm.kernel.path: not allowed here: "kernel.path" is not in allow.vm of' run --bundle "$BUNDLE" x
   bundle_edit "$BUNDLE" 'del c["vm"]'
   refused 1 "cannot use console socket" create --console-socket /x --bundle "$BUNDLE" x
