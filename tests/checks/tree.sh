@@ -18,4 +18,6 @@ check "kernel fragments and merged configuration" sh -c \
   'guest-kernel-config/check-config.sh "$(guest-kernel-config/build.sh --config)"'
 check "shell scripts parse" sh -c 'for f in $(git ls-files "*.sh" 2>/dev/null || find . -name "*.sh"); do
   case $(head -n 1 "$f") in *bash*) bash -n "$f" ;; *) sh -n "$f" ;; esac || exit 1; done'
+check "what docs/conformance.md names is there" sh -c 'set -f; for p in $(grep -oE "\`(process|mounts|linux|resources|devices|seccomp|top|hostile)/[a-z0-9*-]+\`" docs/conformance.md | tr -d "\`"); do
+  set +f; ls -d tests/oci/$p > /dev/null || exit 1; set -f; done'
 echo "1..$n"
