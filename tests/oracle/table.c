@@ -118,6 +118,9 @@ bool oracle_vendor_fault(const struct x86_insn *in, const struct oracle_state *a
 	if (o == 0xff && sub == 2)
 		return s->vector == EXC_GP && a->vector == s->vector &&
 		       a->rip == s->rip; // CALL to no address: whether the return address is stored
+	if (mem && ((o == 0xdb && sub == 7) || (o == 0xdf && sub == 6)) && a->vector == s->vector &&
+	    a->rip == s->rip)
+		return true; // ten bytes over two pages: whether those of the first are stored
 	return mem && (s->fx.fcw & 0x3f) != 0x3f &&
 	       (((o == 0xd9 || o == 0xdd) && (sub == 2 || sub == 3)) ||
 		((o == 0xdb || o == 0xdf || o == 0xdd) && sub >= 1 && sub <= 3) ||
