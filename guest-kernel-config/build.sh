@@ -26,7 +26,9 @@ else
   version=$(dpkg-query -W -f '${Version}' linux-source-6.12 2>/dev/null) ||
     { echo "build.sh: linux-source-6.12 is not installed (packaging/debian-deps.sh installs it)" >&2; exit 1; }
 fi
-hash=$({ echo "$version"; gcc -dumpfullversion; cat "$here"/*.config; sed -n '/^# BUILD$/,$p' "$0"; } | sha256sum | cut -c1-16)
+# Kconfig reads "# reason" after a value as part of it: strip the reasons.
+options() { cat "$here"/*.config | sed 's/[[:space:]]*#.*$//' | grep .; }
+hash=$({ echo "$version"; gcc -dumpfullversion; options; sed -n '/^# BUILD$/,$p' "$0"; } | sha256sum | cut -c1-16)
 out=$cache/kernel-$hash
 case $mode in
 path) echo "$out/vmlinux"; exit 0 ;;
@@ -57,8 +59,7 @@ else
 fi
 obj=$work/obj
 mkdir "$obj"
-# Kconfig reads "# reason" after a value as part of it: strip the reasons.
-for f in "$here"/*.config; do sed 's/[[:space:]]*#.*$//' "$f"; done | grep . > "$work/fragments"
+options > "$work/fragments"
 make -s -C "$src" O="$obj" ARCH=x86_64 tinyconfig > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 "$src/scripts/kconfig/merge_config.sh" -m -O "$obj" "$obj/.config" "$work/fragments" > "$work/log" 2>&1 ||
   { cat "$work/log" >&2; exit 1; }
