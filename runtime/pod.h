@@ -17,6 +17,7 @@ struct loop;
 struct oci_resources;
 struct pod;
 struct ProtobufCMessage;
+struct vmm_control_net;
 
 struct pod_config {
 	const char *root, *id;         // ROOT/pods/ID exists
@@ -57,6 +58,11 @@ int pod_call(struct pod *p, const char *method, const struct ProtobufCMessage *m
 
 // The host's part of an update: quota, shares and cpuset of the vCPU threads.
 int pod_update(struct pod *p, const struct oci_resources *res, struct err *e);
+
+// Plugs an interface into the machine, at any time after pod_boot: the guest finds it when the agent binds its driver.
+// fds as kind says, at most 8; they stay the caller's. Waits for the VMM, which answers from its loop, for a bounded time.
+int pod_plug_net(struct pod *p, const struct vmm_control_net *net, const int *fds, unsigned n,
+		 unsigned *ret_slot, struct err *e);
 
 // For --timings: a line with the time, and the machine's counters if it has any. name is a literal.
 void pod_mark(struct pod *p, const char *name);

@@ -3,6 +3,7 @@
 // VMM is not trusted with more than that: it has read the guest's bytes.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -80,6 +81,16 @@ static void on_vcpus(struct pod *p, const struct vmm_control_vcpus *m)
 		log_error("vCPU threads: %s", e.msg);
 }
 
+static void on_net_gone(struct pod *p, struct vmm_control_net_answer *a)
+{
+	char why[VMM_CONTROL_TEXT_BYTES + 64];
+
+	a->text[sizeof(a->text) - 1] = '\0';
+	(void)snprintf(why, sizeof(why), "network interface %u: %s", a->slot, a->text); // fits
+	log_error("%s", why);
+	pod_kill(p, why);
+}
+
 static void on_message(void *arg, uint32_t events)
 {
 	struct pod *p = arg;
@@ -106,6 +117,15 @@ static void on_message(void *arg, uint32_t events)
 		if (p->n_marks)
 			put_mark(p, &m.u.counters);
 		break;
+	case VMM_CONTROL_PLUGGED:
+		if (p->plug_answer) {
+			*p->plug_answer = m.u.net_answer;
+			p->plug_answered = true;
+		}
+		break;
+	case VMM_CONTROL_NET_GONE:
+		on_net_gone(p, &m.u.net_answer);
+		break;
 	case VMM_CONTROL_END:
 		m.u.text[sizeof(m.u.text) - 1] = '\0';
 		(void)snprintf(p->end_text, sizeof(p->end_text), "%s", m.u.text); // fits
@@ -113,6 +133,44 @@ static void on_message(void *arg, uint32_t events)
 	default:
 		break; // a newer VMM
 	}
+}
+
+enum { PLUG_TIMEOUT_MS = 60000 };
+
+int pod_plug_net(struct pod *p, const struct vmm_control_net *net, const int *fds, unsigned n,
+		 unsigned *ret_slot, struct err *e)
+{
+	struct vmm_control_msg m = { .type = VMM_CONTROL_PLUG_NET, .now_ns = io_now_ns() };
+	struct vmm_control_net_answer answer = { 0 };
+	int64_t end = io_now_ns() + PLUG_TIMEOUT_MS * 1000000ll;
+	ssize_t sent;
+
+	if (p->gone || !p->control_src)
+		return err_set(e, ESRCH, "network interface: the pod's machine is not running");
+	m.u.net = *net;
+	sent = io_send_fds(p->control_fd, &m, sizeof(m), fds, n);
+	if (sent < 0)
+		return err_errno(e, (int)-sent, "network interface: bulkhead-vmm");
+	p->plug_answered = false;
+	p->plug_answer = &answer;
+	// Other messages that come first are handled as ever.
+	while (!p->plug_answered && !p->gone && p->control_src) {
+		struct pollfd f = { .fd = p->control_fd, .events = POLLIN };
+		int64_t left = (end - io_now_ns()) / 1000000;
+
+		if (left <= 0 || poll(&f, 1, (int)left) == 0)
+			break;
+		on_message(p, 0);
+	}
+	p->plug_answer = NULL;
+	if (!p->plug_answered)
+		return err_set(e, p->gone || !p->control_src ? ESRCH : ETIMEDOUT,
+			       "network interface: bulkhead-vmm did not answer");
+	answer.text[sizeof(answer.text) - 1] = '\0';
+	if (answer.error)
+		return err_set(e, answer.error > 0 ? answer.error : EPROTO, "%s", answer.text);
+	*ret_slot = answer.slot;
+	return 0;
 }
 
 void pod_control_drain(struct pod *p)

@@ -10,6 +10,7 @@
 #include "runtime/usock.h"
 
 struct loop_source;
+struct vmm_control_net_answer;
 
 struct pod_child {
 	struct pod *pod;
@@ -52,6 +53,9 @@ struct pod {
 	unsigned n_marks;
 	struct host_cgroup *cgroup; // borrowed; NULL: none
 	bool vcpus_placed;
+	struct vmm_control_net_answer
+		*plug_answer; // where PLUGGED goes while somebody waits for it
+	bool plug_answered;
 	char end_text[512]; // the VMM's last message; "" if there was none
 	bool ready, stopping, gone;
 	char why[1024];

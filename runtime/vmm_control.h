@@ -9,10 +9,13 @@
 enum vmm_control_type {
 	VMM_CONTROL_GET_COUNTERS = 1, // to the VMM: answered by COUNTERS, in order
 	VMM_CONTROL_STOP = 2,         // to the VMM: end now; answered by END
-	VMM_CONTROL_STARTED = 16,     // from the VMM: the guest is about to be entered
+	VMM_CONTROL_PLUG_NET = 3, // to the VMM, with the descriptors; answered by PLUGGED, in order
+	VMM_CONTROL_STARTED = 16, // from the VMM: the guest is about to be entered
 	VMM_CONTROL_COUNTERS = 17,
 	VMM_CONTROL_VCPUS = 19, // after STARTED: the threads that run the guest
-	VMM_CONTROL_END = 18,   // the last message: why the guest ended
+	VMM_CONTROL_PLUGGED = 20,
+	VMM_CONTROL_NET_GONE = 21, // an interface's other end has gone: its link is down for good
+	VMM_CONTROL_END = 18,      // the last message: why the guest ended
 };
 
 enum {
@@ -36,12 +39,32 @@ struct vmm_control_vcpus {
 	int32_t tids[VMM_CONTROL_VCPUS_MAX]; // Linux thread ids
 };
 
+enum vmm_control_net_kind {
+	VMM_CONTROL_NET_TAP =
+		0, // one descriptor a pair of queues: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
+	VMM_CONTROL_NET_STREAM = 1 // one: a connected stream socket of passt
+};
+struct vmm_control_net {
+	uint32_t kind;
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint32_t offloads; // 1: checksums and segmentation of a tap are offered to the guest
+};
+
+struct vmm_control_net_answer { // PLUGGED, NET_GONE
+	uint32_t slot;
+	int32_t error;                     // PLUGGED: 0, or an errno
+	char text[VMM_CONTROL_TEXT_BYTES]; // NUL-terminated
+};
+
 struct vmm_control_msg {
 	uint32_t type, end; // end: enum vmm_end, in END
 	int64_t now_ns;     // CLOCK_MONOTONIC of the sender
 	union {
 		struct vmm_control_counters counters;
 		struct vmm_control_vcpus vcpus;
+		struct vmm_control_net net;
+		struct vmm_control_net_answer net_answer;
 		char text
 			[VMM_CONTROL_TEXT_BYTES]; // END; in STARTED the hypervisor's name. NUL-terminated
 	} u;

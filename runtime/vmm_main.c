@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/own.h"
 #include "runtime/vmm_control.h"
 #include "vmm/vmm.h"
 
@@ -275,15 +276,60 @@ static void vcpus_send(struct app *app)
 	control_send(app, &m);
 }
 
+static void handle_net_gone(void *arg, unsigned slot, const char *why)
+{
+	struct vmm_control_msg m = { .type = VMM_CONTROL_NET_GONE };
+
+	log_error("network interface %u: %s", slot, why);
+	m.u.net_answer.slot = slot;
+	(void)snprintf(m.u.net_answer.text, sizeof(m.u.net_answer.text), "%s", why); // cut is fine
+	control_send(arg, &m);
+}
+
+static void handle_plug(struct app *app, const struct vmm_control_net *q, const int *fds,
+			unsigned n)
+{
+	struct vmm_control_msg m = { .type = VMM_CONTROL_PLUGGED };
+	struct vmm_net net = { .kind = q->kind == VMM_CONTROL_NET_STREAM ? VMM_NET_STREAM
+									 : VMM_NET_TAP,
+			       .mtu = q->mtu,
+			       .offloads = q->offloads & 1,
+			       .fds = fds,
+			       .n_fds = n,
+			       .gone = handle_net_gone,
+			       .arg = app };
+	struct err e = { 0 };
+	unsigned slot = 0;
+	int r;
+
+	memcpy(net.mac, q->mac, sizeof(net.mac));
+	r = vmm_plug_net(app->vmm, &net, &slot, &e);
+	if (r < 0) {
+		m.u.net_answer.error = -r;
+		(void)snprintf(m.u.net_answer.text, sizeof(m.u.net_answer.text), "%s",
+			       e.msg); // cut is fine
+	}
+	m.u.net_answer.slot = slot;
+	control_send(app, &m);
+}
+
 static void handle_control(void *arg, uint32_t events)
 {
 	struct app *app = arg;
 	struct vmm_control_msg m;
-	ssize_t n = recv(app->control_fd, &m, sizeof(m), MSG_DONTWAIT);
+	int fds[IO_MAX_FDS];
+	unsigned n_fds = IO_MAX_FDS;
+	ssize_t n = io_recv_fds(app->control_fd, &m, sizeof(m), fds, &n_fds);
 
 	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n == -EAGAIN)
 		return;
+	if (n == (ssize_t)sizeof(m) && m.type == VMM_CONTROL_PLUG_NET) {
+		handle_plug(app, &m.u.net, fds, n_fds);
+		return;
+	}
+	for (unsigned i = 0; n >= 0 && i < n_fds; i++)
+		close_fd(fds[i]);     // nothing else comes with any
 	if (n < (ssize_t)sizeof(m)) { // the supervisor has gone, and with it every reason to run
 		app->end = VMM_END_ERROR;
 		loop_stop(app->loop);
@@ -317,6 +363,16 @@ static void handle_end(void *arg, enum vmm_end end, const char *text)
 	loop_stop(app->loop);
 }
 
+static void print_net(const char *way, const struct vmm_net_counters *c)
+{
+	(void)fprintf(stderr,
+		      "net %s frames %llu bytes %llu notifications %llu malformed %llu oversized "
+		      "%llu lost %llu\n",
+		      way, (unsigned long long)c->frames, (unsigned long long)c->bytes,
+		      (unsigned long long)c->notifications, (unsigned long long)c->malformed,
+		      (unsigned long long)c->oversized, (unsigned long long)c->lost);
+}
+
 static void print_counters(struct app *app)
 {
 	struct vmm_counters c;
@@ -325,6 +381,8 @@ static void print_counters(struct app *app)
 	(void)fprintf(stderr, "instructions %llu\ndoorbells %llu\ninterrupts %llu\n",
 		      (unsigned long long)c.instructions, (unsigned long long)c.doorbells,
 		      (unsigned long long)c.interrupts);
+	print_net("out", &c.net_out);
+	print_net("in", &c.net_in);
 	for (unsigned i = 0; i < c.n_intercepts; i++)
 		(void)fprintf(stderr, "intercepts %s %llu\n", c.intercepts[i].reason,
 			      (unsigned long long)c.intercepts[i].count);

@@ -27,10 +27,11 @@
 #include "vmm/chip/testdev.h"
 #include "vmm/hv/hv.h"
 #include "vmm/mem/mem.h"
+#include "vmm/nets.h"
 #include "vmm/virtio/virtio.h"
 
 #define VIRTIO_BASE 0xd0000000ull
-enum { VIRTIO_MAX = 8, VIRTIO_GSI = 5, RESERVED_MIB = 4 };
+enum { VIRTIO_MAX = 8, LINES_MAX = VIRTIO_MAX + VMM_NETS_MAX, VIRTIO_GSI = 5, RESERVED_MIB = 4 };
 
 // A virtual processor and its thread.
 struct vmm_vcpu {
@@ -56,9 +57,11 @@ struct vmm {
 	unsigned n_vcpus;
 	struct dev_host host;
 	struct virtio_mmio *virtio[VIRTIO_MAX];
-	struct boot_virtio slots[VIRTIO_MAX];
-	int irq[VIRTIO_MAX]; // owned eventfds
 	unsigned n_virtio;
+	struct vmm_nets *nets;
+	struct boot_virtio windows[LINES_MAX];
+	int irq[LINES_MAX]; // owned eventfds
+	unsigned n_lines;
 
 	sem_t begun; // each vCPU thread posts it once
 	int end_fd;  // owned eventfd: a vCPU or the power register ended the machine
@@ -183,23 +186,35 @@ static int add_chips(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 	return r ? err_errno(e, -r, "machine") : 0;
 }
 
+// The next virtio-mmio window and its interrupt.
+static int add_line(struct vmm *v, struct irq_line *ret, struct err *e)
+{
+	unsigned n = v->n_lines;
+	struct irq_line irq = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+				.gsi = VIRTIO_GSI + n };
+
+	if (irq.fd < 0)
+		return err_errno(e, errno, "eventfd");
+	v->irq[n] = irq.fd;
+	v->windows[n] = (struct boot_virtio){ VIRTIO_BASE + n * VIRTIO_MMIO_BYTES, irq.gsi };
+	v->n_lines++;
+	*ret = irq;
+	return v->hv->ops->irqfd(v->hv, irq.fd, irq.gsi, e);
+}
+
 // Puts dev (owned from here on, also on failure) behind the next virtio-mmio slot.
 static int add_virtio(struct vmm *v, struct virtio_dev *dev, struct err *e)
 {
 	unsigned n = v->n_virtio;
-	struct irq_line irq = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-				.gsi = VIRTIO_GSI + n };
-	int r;
+	struct irq_line irq;
+	int r = add_line(v, &irq, e);
 
-	v->irq[n] = irq.fd;
-	v->slots[n] = (struct boot_virtio){ VIRTIO_BASE + n * VIRTIO_MMIO_BYTES, irq.gsi };
-	r = irq.fd < 0 ? err_errno(e, errno, "eventfd")
-		       : v->hv->ops->irqfd(v->hv, irq.fd, irq.gsi, e);
 	if (r < 0) {
 		virtio_dev_free(dev);
 		return r;
 	}
-	r = virtio_mmio_new(&v->host, v->bus, v->slots[n].base, irq, dev, &v->virtio[n], e);
+	r = virtio_mmio_new(&v->host, v->bus, v->windows[v->n_lines - 1].base, irq, dev,
+			    &v->virtio[n], e);
 	if (r == 0)
 		v->n_virtio++;
 	return r;
@@ -222,6 +237,20 @@ static int add_devices(struct vmm *v, const struct vmm_config *cfg, struct err *
 	if (cfg->fs_fd >= 0) {
 		r = r < 0 ? r : virtio_fs_new(&v->host, cfg->fs_tag, cfg->fs_fd, &dev, e);
 		r = r < 0 ? r : add_virtio(v, dev, e);
+	}
+	return r;
+}
+
+static int add_slots(struct vmm *v, struct err *e)
+{
+	struct irq_line irq;
+	int r = vmm_nets_new(&v->host, &v->nets, e);
+
+	for (unsigned i = 0; i < VMM_NETS_MAX && r == 0; i++) {
+		r = add_line(v, &irq, e);
+		r = r < 0 ? r
+			  : vmm_nets_add_slot(v->nets, v->bus, v->windows[v->n_lines - 1].base, irq,
+					      e);
 	}
 	return r;
 }
@@ -265,9 +294,10 @@ static int load_linux(struct vmm *v, const struct vmm_config *cfg, struct x86_st
 		      struct err *e)
 {
 	char cmdline[BOOT_CMDLINE_MAX + 32];
-	struct boot_info info = {
-		.cmdline = cmdline, .vcpus = cfg->vcpus, .virtio = v->slots, .n_virtio = v->n_virtio
-	};
+	struct boot_info info = { .cmdline = cmdline,
+				  .vcpus = cfg->vcpus,
+				  .virtio = v->windows,
+				  .n_virtio = v->n_lines };
 	uint64_t entry, end;
 	int r = boot_elf_load(v->mem, cfg->kernel_fd, &entry, &end, e);
 
@@ -328,6 +358,8 @@ static int build(struct vmm *v, const struct vmm_config *cfg, struct err *e)
 		.loop = v->loop, .mem = v->mem, .doorbell = host_doorbell, .arg = v
 	};
 	r = r < 0 ? r : add_devices(v, cfg, e);
+	if (!cfg->bare_metal) // nothing there would look for them
+		r = r < 0 ? r : add_slots(v, e);
 	return r < 0 ? r : load_kernel(v, cfg, e);
 }
 
@@ -452,11 +484,12 @@ void vmm_free(struct vmm *v)
 	loop_remove(v->end_source);
 	for (unsigned i = 0; i < v->n_virtio; i++)
 		virtio_mmio_free(v->virtio[i]);
+	vmm_nets_free(v->nets);
 	for (unsigned i = 0; i < v->n_vcpus; i++)
 		v->hv->ops->vcpu_free(v->vcpus[i].vcpu);
 	if (v->hv)
 		v->hv->ops->free(v->hv);
-	for (unsigned i = 0; i < v->n_virtio; i++)
+	for (unsigned i = 0; i < v->n_lines; i++)
 		close_fd(v->irq[i]);
 	ioapic_free(v->ioapic);
 	serial_free(v->serial);
@@ -481,6 +514,12 @@ void vmm_get_counters(struct vmm *v, struct vmm_counters *ret)
 	memset(ret, 0, sizeof(*ret));
 	for (unsigned i = 0; i < v->n_vcpus; i++)
 		v->hv->ops->vcpu_counters(v->vcpus[i].vcpu, ret);
+	vmm_nets_counters(v->nets, ret);
+}
+
+int vmm_plug_net(struct vmm *v, const struct vmm_net *net, unsigned *ret_slot, struct err *e)
+{
+	return vmm_nets_plug(v->nets, net, ret_slot, e);
 }
 
 unsigned vmm_exit_code(struct vmm *v)

@@ -43,6 +43,10 @@ enum vmm_end {
 };
 
 enum { VMM_EXIT_REASONS_MAX = 24 };
+struct vmm_net_counters {
+	uint64_t frames, bytes, notifications; // kicks taken, or interrupts asked for
+	uint64_t malformed, oversized, lost;   // dropped
+};
 struct vmm_counters {
 	uint64_t instructions; // 0 where the hypervisor does not count
 	uint64_t doorbells, interrupts;
@@ -51,6 +55,23 @@ struct vmm_counters {
 		uint64_t count;
 	} intercepts[VMM_EXIT_REASONS_MAX];
 	unsigned n_intercepts;
+	struct vmm_net_counters net_out, net_in; // of all interfaces; out: from the guest
+};
+
+// A network interface. fds (one a pair of queues) are owned by the call, also on failure.
+enum vmm_net_kind { VMM_NET_TAP, VMM_NET_STREAM };
+enum { VMM_NETS_MAX = 8, VMM_NET_PAIRS_MAX = 8 };
+struct vmm_net {
+	enum vmm_net_kind
+		kind; // tap: with IFF_VNET_HDR. stream: frames behind 4 bytes of length, as passt's socket
+	uint8_t mac[6];
+	uint16_t mtu;
+	bool offloads; // tap: checksums and segmentation
+	const int *fds;
+	unsigned n_fds;
+	// Its other end has gone: the link is down for good. At most once, on the loop.
+	void (*gone)(void *arg, unsigned slot, const char *why);
+	void *arg;
 };
 
 // Builds the machine (opens the hypervisor, loads the kernel). Caller runs `loop`.
@@ -58,6 +79,9 @@ int vmm_new(const struct vmm_config *cfg, struct loop *loop, struct vmm **ret_vm
 // Starts the vCPU threads. on_end is called once, on the loop, when the guest has ended; text is for the log.
 int vmm_start(struct vmm *v, void (*on_end)(void *arg, enum vmm_end end, const char *text),
 	      void *arg, struct err *e);
+// Puts an interface into a free slot, at any time. The guest sees it when it looks at that virtio-mmio window again. Loop
+// thread. -ENOSPC: all VMM_NETS_MAX slots are taken.
+int vmm_plug_net(struct vmm *v, const struct vmm_net *net, unsigned *ret_slot, struct err *e);
 // The threads that run the guest, after vmm_start; returns how many.
 unsigned vmm_vcpu_tids(const struct vmm *v, pid_t ret[VMM_VCPUS_MAX]);
 // Stops the vCPUs at once (idempotent) and frees everything.

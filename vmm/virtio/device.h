@@ -12,8 +12,14 @@
 #include "vmm/virtio/queue.h"
 #include "vmm/virtio/virtio.h"
 
-enum { VIRTIO_QUEUES_MAX = 4 };
-enum { VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_VSOCK = 19, VIRTIO_ID_FS = 26 };
+enum { VIRTIO_QUEUES_MAX = 4 }; // of a type whose queues are always the same
+enum {
+	VIRTIO_ID_NET = 1,
+	VIRTIO_ID_CONSOLE = 3,
+	VIRTIO_ID_RNG = 4,
+	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_FS = 26
+};
 
 // All are called with the device's lock held. kick and activate on the loop or a vCPU thread; free on the loop.
 struct virtio_dev_ops {
@@ -37,12 +43,17 @@ struct virtio_dev {
 	const struct virtio_dev_ops *ops;
 	struct dev_host host;
 	pthread_mutex_t lock; // guards the device and its transport
-	uint64_t features;    // negotiated
-	struct queue queue[VIRTIO_QUEUES_MAX];
-	int kick_fd[VIRTIO_QUEUES_MAX]; // the transport's
+	uint64_t
+		offered; // ops->features, unless the device changes these three before it gets its transport
+	unsigned n_queues;
+	const uint16_t *queue_size;
+	uint64_t features;   // negotiated
+	struct queue *queue; // n_queues of each; the transport's
+	int *kick_fd;
 	struct irq_line irq;
 	void (*notify)(struct virtio_dev *d); // of the transport: used buffers, raise the interrupt
 	void (*broken)(struct virtio_dev *d, const char *why); // of the transport: needs reset
+	void (*changed)(struct virtio_dev *d); // of the transport: the configuration is another
 	void *transport;
 };
 

@@ -55,6 +55,11 @@ enum {
 };
 enum { INTERRUPT_USED = 1, INTERRUPT_CONFIG = 2 };
 
+struct mmio_queue {
+	uint32_t num, ready;
+	uint64_t desc, driver, device;
+};
+
 struct kick {
 	struct virtio_mmio *t;
 	unsigned queue;
@@ -68,13 +73,11 @@ struct virtio_mmio {
 	struct irq_line irq;
 	struct {
 		uint32_t status, interrupt, device_sel, driver_sel, queue_sel;
+		uint32_t generation; // of the configuration
 		uint64_t driver_features;
-		struct {
-			uint32_t num, ready;
-			uint64_t desc, driver, device;
-		} queue[VIRTIO_QUEUES_MAX];
 	} state;
-	struct kick kick[VIRTIO_QUEUES_MAX];
+	struct mmio_queue *queue; // n_queues of each
+	struct kick *kick;
 	struct log_limit limit;
 };
 
@@ -84,8 +87,9 @@ void virtio_dev_init(struct virtio_dev *d, const struct virtio_dev_ops *ops,
 	d->ops = ops;
 	d->host = *host;
 	(void)pthread_mutex_init(&d->lock, NULL); // cannot fail with default attributes
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
-		d->kick_fd[i] = -1;
+	d->offered = ops->features;
+	d->n_queues = ops->n_queues;
+	d->queue_size = ops->queue_size;
 }
 
 void virtio_dev_free(struct virtio_dev *dev)
@@ -96,8 +100,7 @@ void virtio_dev_free(struct virtio_dev *dev)
 
 static uint64_t offered(const struct virtio_mmio *t)
 {
-	return t->dev->ops->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
-	       VIRTIO_F_INDIRECT_DESC;
+	return t->dev->offered | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
 }
 
 static void raise_irq(struct virtio_mmio *t, uint32_t why)
@@ -121,6 +124,15 @@ static void transport_broken(struct virtio_dev *d, const char *why)
 		log_warn("%s: %s; the device needs a reset", d->ops->name, why);
 	t->state.status |= STATUS_NEEDS_RESET;
 	raise_irq(t, INTERRUPT_CONFIG);
+}
+
+static void transport_changed(struct virtio_dev *d)
+{
+	struct virtio_mmio *t = d->transport;
+
+	t->state.generation++;
+	if (t->state.status & STATUS_DRIVER_OK)
+		raise_irq(t, INTERRUPT_CONFIG);
 }
 
 static void kick_locked(struct virtio_mmio *t, unsigned q)
@@ -152,9 +164,10 @@ static void reset_locked(struct virtio_mmio *t)
 {
 	if (t->state.status & STATUS_DRIVER_OK)
 		t->dev->ops->reset(t->dev);
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+	for (unsigned i = 0; i < t->dev->n_queues; i++)
 		queue_stop(&t->dev->queue[i]);
 	memset(&t->state, 0, sizeof(t->state));
+	memset(t->queue, 0, t->dev->n_queues * sizeof(*t->queue));
 	t->dev->features = 0;
 }
 
@@ -164,19 +177,19 @@ static void activate_locked(struct virtio_mmio *t)
 	int r = 0;
 
 	d->features = t->state.driver_features;
-	for (unsigned i = 0; i < d->ops->n_queues && r == 0; i++) {
-		if (!t->state.queue[i].ready)
+	for (unsigned i = 0; i < d->n_queues && r == 0; i++) {
+		if (!t->queue[i].ready)
 			continue;
-		r = queue_start(&d->queue[i], d->host.mem, (uint16_t)t->state.queue[i].num,
-				t->state.queue[i].desc, t->state.queue[i].driver,
-				t->state.queue[i].device, d->features);
+		r = queue_start(&d->queue[i], d->host.mem, (uint16_t)t->queue[i].num,
+				t->queue[i].desc, t->queue[i].driver, t->queue[i].device,
+				d->features);
 	}
 	if (r == 0)
 		r = d->ops->activate(d);
 	if (r < 0)
 		transport_broken(d, "its queues cannot be used");
 	// A kick that came before is still in the eventfd; look once in any case.
-	for (unsigned i = 0; r == 0 && i < d->ops->n_queues; i++)
+	for (unsigned i = 0; r == 0 && i < d->n_queues; i++)
 		kick_locked(t, i);
 }
 
@@ -211,26 +224,26 @@ static void queue_write(struct virtio_mmio *t, uint64_t off, uint32_t v)
 {
 	uint32_t q = t->state.queue_sel;
 
-	if (q >= t->dev->ops->n_queues || (t->state.status & STATUS_DRIVER_OK))
+	if (q >= t->dev->n_queues || (t->state.status & STATUS_DRIVER_OK))
 		return;
 	switch (off) {
 	case REG_QUEUE_NUM:
-		if (v && v <= t->dev->ops->queue_size[q] && !(v & (v - 1)))
-			t->state.queue[q].num = v;
+		if (v && v <= t->dev->queue_size[q] && !(v & (v - 1)))
+			t->queue[q].num = v;
 		break;
 	case REG_QUEUE_READY:
-		t->state.queue[q].ready = v & 1;
+		t->queue[q].ready = v & 1;
 		break;
 	case REG_QUEUE_DESC_LOW:
 	case REG_QUEUE_DESC_HIGH:
-		half(&t->state.queue[q].desc, v, off & 4);
+		half(&t->queue[q].desc, v, off & 4);
 		break;
 	case REG_QUEUE_DRIVER_LOW:
 	case REG_QUEUE_DRIVER_HIGH:
-		half(&t->state.queue[q].driver, v, off & 4);
+		half(&t->queue[q].driver, v, off & 4);
 		break;
 	default:
-		half(&t->state.queue[q].device, v, off & 4);
+		half(&t->queue[q].device, v, off & 4);
 		break;
 	}
 }
@@ -252,7 +265,7 @@ static void reg_write(struct virtio_mmio *t, uint64_t off, uint32_t v)
 		t->state.queue_sel = v;
 		break;
 	case REG_QUEUE_NOTIFY:
-		if (v < t->dev->ops->n_queues) {
+		if (v < t->dev->n_queues) {
 			uint64_t one = 1;
 
 			// Only where there is no doorbell: to the loop all the same.
@@ -307,22 +320,22 @@ static uint32_t reg_read(const struct virtio_mmio *t, uint64_t off)
 			       ? (uint32_t)(offered(t) >> (t->state.device_sel * 32))
 			       : 0;
 	case REG_QUEUE_NUM_MAX:
-		return q < t->dev->ops->n_queues ? t->dev->ops->queue_size[q] : 0;
+		return q < t->dev->n_queues ? t->dev->queue_size[q] : 0;
 	case REG_QUEUE_READY:
-		return q < t->dev->ops->n_queues ? t->state.queue[q].ready : 0;
+		return q < t->dev->n_queues ? t->queue[q].ready : 0;
 	case REG_INTERRUPT_STATUS:
 		return interrupt_status(t);
 	case REG_STATUS:
 		return t->state.status;
 	case REG_CONFIG_GENERATION:
-		return 0; // no device here changes its configuration
+		return t->state.generation;
 	default:
 		return off >= REG_SHM_LEN_LOW && off <= REG_SHM_BASE_HIGH ? 0xffffffff
 									  : 0; // no shared memory
 	}
 }
 
-static void mmio_read(void *dev, uint64_t off, void *data, unsigned len)
+void virtio_mmio_read(void *dev, uint64_t off, void *data, unsigned len)
 {
 	struct virtio_mmio *t = dev;
 
@@ -338,7 +351,7 @@ static void mmio_read(void *dev, uint64_t off, void *data, unsigned len)
 	pthread_mutex_unlock(&t->dev->lock);
 }
 
-static void mmio_write(void *dev, uint64_t off, const void *data, unsigned len)
+void virtio_mmio_write(void *dev, uint64_t off, const void *data, unsigned len)
 {
 	struct virtio_mmio *t = dev;
 	uint32_t v;
@@ -352,15 +365,15 @@ static void mmio_write(void *dev, uint64_t off, const void *data, unsigned len)
 }
 
 static const struct bus_ops mmio_bus_ops = { .name = "virtio-mmio",
-					     .read = mmio_read,
-					     .write = mmio_write };
+					     .read = virtio_mmio_read,
+					     .write = virtio_mmio_write };
 
 static int queue_fds(struct virtio_mmio *t, struct err *e)
 {
 	struct virtio_dev *d = t->dev;
 	int r;
 
-	for (unsigned i = 0; i < d->ops->n_queues; i++) {
+	for (unsigned i = 0; i < d->n_queues; i++) {
 		d->kick_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (d->kick_fd[i] < 0)
 			return err_errno(e, errno, "eventfd");
@@ -376,6 +389,22 @@ static int queue_fds(struct virtio_mmio *t, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+static int alloc_queues(struct virtio_mmio *t)
+{
+	struct virtio_dev *d = t->dev;
+	unsigned n = d->n_queues;
+
+	d->queue = calloc(n, sizeof(*d->queue));
+	d->kick_fd = calloc(n, sizeof(*d->kick_fd));
+	t->queue = calloc(n, sizeof(*t->queue));
+	t->kick = calloc(n, sizeof(*t->kick));
+	if (!d->queue || !d->kick_fd || !t->queue || !t->kick)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++)
+		d->kick_fd[i] = -1;
 	return 0;
 }
 
@@ -396,9 +425,12 @@ int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base,
 	t->irq = irq;
 	dev->irq = irq;
 	dev->transport = t;
+	dev->changed = transport_changed;
 	dev->notify = transport_notify;
 	dev->broken = transport_broken;
-	r = bus_add(bus, BUS_MMIO, base, VIRTIO_MMIO_BYTES, &mmio_bus_ops, t);
+	r = alloc_queues(t);
+	if (r == 0 && bus)
+		r = bus_add(bus, BUS_MMIO, base, VIRTIO_MMIO_BYTES, &mmio_bus_ops, t);
 	r = r < 0 ? err_errno(e, -r, "%s", dev->ops->name) : queue_fds(t, e);
 	if (r < 0) {
 		virtio_mmio_free(t);
@@ -410,12 +442,24 @@ int virtio_mmio_new(const struct dev_host *host, struct bus *bus, uint64_t base,
 
 void virtio_mmio_free(struct virtio_mmio *t)
 {
+	struct queue *queue AUTO_FREE = NULL; // a device's free may still look at them
+	int *kick_fd AUTO_FREE = NULL;
+	struct err e;
+
 	if (!t)
 		return;
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
+	queue = t->dev->queue;
+	kick_fd = t->dev->kick_fd;
+	for (unsigned i = 0; t->kick && kick_fd && i < t->dev->n_queues; i++) {
 		loop_remove(t->kick[i].source);
-		close_fd(t->dev->kick_fd[i]);
+		// A slot may be plugged again: its doorbells go. Where the machine goes too, a failure changes nothing.
+		if (kick_fd[i] >= 0)
+			(void)t->host.doorbell(t->host.arg, t->base + REG_QUEUE_NOTIFY, 4, i,
+					       kick_fd[i], false, &e);
+		close_fd(kick_fd[i]);
 	}
 	virtio_dev_free(t->dev);
+	free(t->queue);
+	free(t->kick);
 	free(t);
 }

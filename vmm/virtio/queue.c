@@ -166,7 +166,7 @@ void queue_unpop(struct queue *q)
 	q->last_avail--;
 }
 
-void queue_push(struct queue *q, uint16_t head, uint32_t written)
+void queue_stage(struct queue *q, uint16_t head, uint32_t written)
 {
 	struct ring_used *u = q->used;
 	unsigned at = q->used_idx & (q->size - 1);
@@ -176,8 +176,22 @@ void queue_push(struct queue *q, uint16_t head, uint32_t written)
 	u->ring[at].id = head;
 	u->ring[at].len = written;
 	q->used_idx++;
+}
+
+void queue_publish(struct queue *q)
+{
+	struct ring_used *u = q->used;
+
+	if (!q->ready)
+		return;
 	// Release: the element, and the data before it, are visible before the index that covers them (2.7.8.2).
 	__atomic_store_n(&u->idx, q->used_idx, __ATOMIC_RELEASE);
+}
+
+void queue_push(struct queue *q, uint16_t head, uint32_t written)
+{
+	queue_stage(q, head, written);
+	queue_publish(q);
 }
 
 bool queue_needs_notify(struct queue *q)

@@ -49,6 +49,9 @@ int queue_pop(struct queue *q, struct queue_chain *ret_chain);
 void queue_unpop(struct queue *q);
 // Gives a chain back with `written` bytes in its writable part.
 void queue_push(struct queue *q, uint16_t head, uint32_t written);
+// The same in two steps, for several chains that the driver must see at once.
+void queue_stage(struct queue *q, uint16_t head, uint32_t written);
+void queue_publish(struct queue *q);
 // After pushes: must the driver be notified?
 bool queue_needs_notify(struct queue *q);
 // Kicks wanted or not. queue_kicks_on returns true if chains arrived meanwhile: look again.
