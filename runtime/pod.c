@@ -150,6 +150,11 @@ static void on_child(void *arg, uint32_t events)
 		pod_end(p, why);
 }
 
+void pod_kill_vmm(struct pod *p)
+{
+	child_kill(&p->vmm);
+}
+
 void pod_kill(struct pod *p, const char *why)
 {
 	if (p->gone)

@@ -83,12 +83,12 @@ static void on_vcpus(struct pod *p, const struct vmm_control_vcpus *m)
 
 static void on_net_gone(struct pod *p, struct vmm_control_net_answer *a)
 {
-	char why[VMM_CONTROL_TEXT_BYTES + 64];
-
 	a->text[sizeof(a->text) - 1] = '\0';
-	(void)snprintf(why, sizeof(why), "network interface %u: %s", a->slot, a->text); // fits
-	log_error("%s", why);
-	pod_kill(p, why);
+	if (!p->end_text[0])
+		(void)snprintf(p->end_text, sizeof(p->end_text), "network interface %u: %s",
+			       a->slot, a->text); // cut is fine
+	log_error("%s", p->end_text);
+	pod_kill_vmm(p); // its end is the pod's
 }
 
 static void on_message(void *arg, uint32_t events)

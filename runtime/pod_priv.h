@@ -68,6 +68,7 @@ struct pod {
 	struct loop_source *stop_timer;
 };
 
+void pod_kill_vmm(struct pod *p);
 int pod_spawn(struct pod *p, const struct pod_config *cfg, struct err *e);
 int pod_log_open(struct pod *p, struct pod_log *log, const char *name, int *ret_write_fd,
 		 struct err *e);
