@@ -11,6 +11,7 @@ endif
 O := build/$(MODE)
 GEN := build/gen
 VERSION := 0.1.0
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 MODULES := base oci proto vmm runtime
 VMM_DIRS := vmm vmm/hv vmm/soft vmm/x86 vmm/mem vmm/chip vmm/boot vmm/virtio vmm/fs
@@ -75,6 +76,12 @@ $(O)/flags: force
 	@mkdir -p $(@D); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 .PHONY: force
 force:
+
+# The commit is of main.o alone: nothing else is compiled again for it.
+$(O)/commit: force
+	@mkdir -p $(@D); echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
+$(O)/runtime/main.o: $(O)/commit
+$(O)/runtime/main.o: private CPPFLAGS += -DBULKHEAD_COMMIT='"$(COMMIT)"'
 
 # Nor under TSan: the guest's own races on its memory are its own.
 $(O)/vmm/x86/%.o: CFLAGS += $(CFLAGS_x86) $(if $(filter tsan,$(MODE)),-fno-sanitize=thread -DX86_GUEST_RACES)

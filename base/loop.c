@@ -167,18 +167,24 @@ int loop_add_timer(struct loop *l, const char *name, int after_ms, loop_timer_fn
 int loop_add_signal(struct loop *l, const char *name, int signo, loop_signal_fn *fn, void *arg,
 		    struct loop_source **ret_src, struct err *e)
 {
-	int fd AUTO_CLOSE = -1;
-	struct loop_source *s;
 	sigset_t set;
-	int r;
 
 	(void)sigemptyset(&set); // cannot fail
 	if (sigaddset(&set, signo) < 0)
 		return err_errno(e, errno, "signal %s", name);
-	r = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return loop_add_signals(l, name, &set, fn, arg, ret_src, e);
+}
+
+int loop_add_signals(struct loop *l, const char *name, const sigset_t *set, loop_signal_fn *fn,
+		     void *arg, struct loop_source **ret_src, struct err *e)
+{
+	int fd AUTO_CLOSE = -1;
+	struct loop_source *s;
+	int r = pthread_sigmask(SIG_BLOCK, set, NULL);
+
 	if (r)
 		return err_errno(e, r, "signal %s", name);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return err_errno(e, errno, "signal %s", name);
 	r = source_add(l, name, LOOP_SIGNAL, fd, EPOLLIN, arg, &s, e);

@@ -3,6 +3,7 @@
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,6 +32,10 @@ int loop_timer_set(struct loop_source *s, int after_ms);
 // Blocks signo in the calling thread (call before threads start) and delivers it to fn on the loop (signalfd).
 int loop_add_signal(struct loop *l, const char *name, int signo, loop_signal_fn *fn, void *arg,
 		    struct loop_source **ret_src, struct err *e);
+
+// The same for several, through one descriptor.
+int loop_add_signals(struct loop *l, const char *name, const sigset_t *set, loop_signal_fn *fn,
+		     void *arg, struct loop_source **ret_src, struct err *e);
 
 // Safe inside any handler, also for the source being handled. NULL is accepted.
 void loop_remove(struct loop_source *s);

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -20,11 +21,10 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "runtime/client.h"
+#include "runtime/hook_output.h"
 #include "runtime/store.h"
 
 OWN_DEFINE(struct oci_config *, oci_config_free)
-
-enum { HOOK_OUTPUT_BYTES = 300 }; // of what it printed, in the error
 
 static const char *const kind_name[OCI_HOOK_KINDS] = { "prestart",        "createRuntime",
 						       "createContainer", "startContainer",
@@ -75,9 +75,15 @@ struct run {
 	const struct hooks_container *c;
 	const struct oci_hook *hook;
 	enum oci_hook_kind kind;
-	int in, out,
-		err; // what it reads and prints: files in memory, so that nothing has to be drained
+	int in; // what it reads: a file in memory, so that nothing has to be fed
+	struct hook_output out, err;
 };
+
+static void run_done(struct run *r)
+{
+	hook_output_done(&r->out);
+	hook_output_done(&r->err);
+}
 
 static int state_fd(const struct hooks_container *c, enum oci_hook_kind kind, struct err *e)
 {
@@ -121,7 +127,7 @@ static _Noreturn void child(const struct run *r)
 	char *no_args[] = { NULL, NULL };
 	char *const none[] = { NULL };
 	const struct oci_hook *h = r->hook;
-	int fd[3] = { r->in, r->out, r->err };
+	int fd[3] = { r->in, r->out.child_fd, r->err.child_fd };
 	struct err e;
 	sigset_t set;
 
@@ -148,43 +154,69 @@ static _Noreturn void child(const struct run *r)
 	_exit(127);
 }
 
-// Until it has ended, or its time is up: then it is killed, with its group, and -ETIMEDOUT.
-static int await(pid_t pid, const struct oci_hook *h, int *ret_status)
+static int64_t now_ms(void)
 {
-	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), n = 1,
-	       failed = fd < 0 ? -errno : 0;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct timespec t;
 
-	if (fd < 0)
-		n = 0; // without a way to wait for it it must not run for ever
-	else if (h->timeout.set)
-		do
-			n = poll(&p, 1,
-				 h->timeout.v > INT32_MAX / 1000 ? -1 : (int)h->timeout.v * 1000);
-		while (n < 0 && errno == EINTR);
-	if (n == 0)
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); // cannot fail
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+// What is left of its time, for poll: -1 without an end.
+static int left_ms(const struct oci_hook *h, int64_t begin_ms)
+{
+	int64_t left;
+
+	if (!h->timeout.set || h->timeout.v > INT32_MAX / 1000)
+		return -1;
+	left = begin_ms + (int64_t)h->timeout.v * 1000 - now_ms();
+	return left > 0 ? (int)left : 0;
+}
+
+// Reads what it prints until it has ended: true; or its time is up: false.
+static bool attend(struct run *r, int pidfd)
+{
+	struct pollfd p[] = { { .fd = pidfd, .events = POLLIN },
+			      { .fd = r->out.fd, .events = POLLIN },
+			      { .fd = r->err.fd, .events = POLLIN } };
+	int64_t begin_ms = now_ms();
+	int n, left;
+
+	do {
+		left = left_ms(r->hook, begin_ms);
+		n = poll(p, 3, left);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) // without a way to wait for it it must not run for ever
+			return false;
+		if (p[1].revents && !hook_output_read(&r->out))
+			p[1].fd = -1;
+		if (p[2].revents && !hook_output_read(&r->err))
+			p[2].fd = -1;
+		if (p[0].revents)
+			return true;
+	} while (left != 0); // it may print for ever
+	return false;
+}
+
+// Until it has ended, or its time is up: then it is killed, with its group, and -ETIMEDOUT.
+static int await(struct run *r, pid_t pid, int *ret_status)
+{
+	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), failed = fd < 0 ? -errno : 0;
+	bool ended = fd >= 0 && attend(r, fd);
+
+	if (!ended)
 		(void)kill(-pid, SIGKILL); // a child of ours that is not waited for yet
-	if (n == 0)
+	if (!ended)
 		(void)kill(pid, SIGKILL); // before it has made its group
 	while (waitpid(pid, ret_status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return failed ? failed : n == 0 ? -ETIMEDOUT : 0;
+	return failed ? failed : ended ? 0 : -ETIMEDOUT;
 }
 
-static void printed(int fd, char text[HOOK_OUTPUT_BYTES])
+static int judge(struct run *r, size_t i, int waited, int status, struct err *e)
 {
-	ssize_t n = pread(fd, text, HOOK_OUTPUT_BYTES - 1, 0);
-
-	text[n > 0 ? n : 0] = '\0';
-	for (size_t i = strlen(text); i > 0 && text[i - 1] == '\n'; i--)
-		text[i - 1] = '\0';
-}
-
-static int judge(const struct run *r, size_t i, int waited, int status, struct err *e)
-{
-	char out[HOOK_OUTPUT_BYTES], err[HOOK_OUTPUT_BYTES];
-
 	if (waited == 0 && status == 0)
 		return 0;
 	if (waited == -ETIMEDOUT)
@@ -195,31 +227,35 @@ static int judge(const struct run *r, size_t i, int waited, int status, struct e
 	if (waited < 0)
 		return err_errno(e, -waited, "error running %s hook #%zu: %s", kind_name[r->kind],
 				 i, r->hook->path);
-	printed(r->out, out);
-	printed(r->err, err);
 	return err_set(e, EIO, "error running %s hook #%zu: %s: %s %d, stdout: %s, stderr: %s",
 		       kind_name[r->kind], i, r->hook->path,
 		       WIFSIGNALED(status) ? "signal" : "exit status",
-		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), out, err);
+		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+		       hook_output_text(&r->out), hook_output_text(&r->err));
 }
 
 static int run_one(const struct hooks_container *c, enum oci_hook_kind kind, size_t i,
 		   struct err *e)
 {
-	int in AUTO_CLOSE = state_fd(c, kind, e), out AUTO_CLOSE = memfd_create("out", MFD_CLOEXEC),
-	       err AUTO_CLOSE = memfd_create("err", MFD_CLOEXEC), status = 0, waited;
-	struct run r = { c, &c->config->hooks[kind].v[i], kind, in, out, err };
+	int in AUTO_CLOSE = state_fd(c, kind, e), status = 0, r;
+	struct run run __attribute__((cleanup(
+		run_done))) = { c,  &c->config->hooks[kind].v[i], kind,
+				in, { .fd = -1, .child_fd = -1 }, { .fd = -1, .child_fd = -1 } };
 	pid_t pid;
 
 	if (in < 0)
 		return err_wrap(e, "hooks.%s[%zu]", kind_name[kind], i);
-	pid = out < 0 || err < 0 ? -1 : fork();
+	if ((r = hook_output_init(&run.out)) < 0 || (r = hook_output_init(&run.err)) < 0)
+		return err_errno(e, -r, "hooks.%s[%zu]", kind_name[kind], i);
+	pid = fork();
 	if (pid < 0)
 		return err_errno(e, errno, "hooks.%s[%zu]", kind_name[kind], i);
 	if (pid == 0)
-		child(&r);
-	waited = await(pid, r.hook, &status);
-	return judge(&r, i, waited, status, e);
+		child(&run);
+	hook_output_forked(&run.out);
+	hook_output_forked(&run.err);
+	r = await(&run, pid, &status);
+	return judge(&run, i, r, status, e);
 }
 
 int hooks_run(const struct hooks_container *c, enum oci_hook_kind kind, struct err *e)

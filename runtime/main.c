@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bulkhead: global options, then a sub-command from the table.
 #include <fcntl.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,9 +54,16 @@ const struct cli_option cli_global_options[] = {
 	CLI_END,
 };
 
+// The lines that dockerd looks for, in the order of runc.
 static void print_version(void)
 {
-	printf("bulkhead version %s\nspec: %s\n", BULKHEAD_VERSION, OCI_VERSION);
+	const struct scmp_version *seccomp = seccomp_version();
+
+	printf("bulkhead version %s\n", BULKHEAD_VERSION);
+	if (BULKHEAD_COMMIT[0]) // none: not built in a repository
+		printf("commit: %s\n", BULKHEAD_COMMIT);
+	printf("spec: %s\nlibseccomp: %u.%u.%u\n", OCI_VERSION, seccomp->major, seccomp->minor,
+	       seccomp->micro);
 }
 
 static void print_usage(void)

@@ -49,9 +49,9 @@ struct proxy {
 	uint32_t code;
 };
 
-// Everything except what cannot be caught, what tells of our own faults, and what is not meant for the container.
-static const int forwarded[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   SIGUSR2, SIGALRM,
-				 SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGVTALRM, SIGPROF, SIGIO };
+// What is not forwarded, as with runc: our own affairs, and the size of the terminal, which is passed on as such. What
+// cannot be caught is not there to be forwarded. A fault of ours ends us although its signal is blocked.
+static const int kept[] = { SIGCHLD, SIGPIPE, SIGURG, SIGWINCH };
 
 OWN_DEFINE(struct proxy *, proxy_free)
 
@@ -245,10 +245,13 @@ int proxy_connect(struct proxy *p, struct err *e)
 
 static int take_signals(struct proxy *p, struct err *e)
 {
-	int r = 0;
+	sigset_t set;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
-		r = loop_add_signal(p->loop, "signal", forwarded[i], on_signal, p, NULL, e);
+	(void)sigfillset(&set); // cannot fail
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		(void)sigdelset(&set, kept[i]); // nor this, of a number that exists
+	r = loop_add_signals(p->loop, "signals", &set, on_signal, p, NULL, e);
 	if (r == 0 && p->terminal)
 		r = loop_add_signal(p->loop, "resize", SIGWINCH, on_resize, p, NULL, e);
 	return r;

@@ -173,6 +173,25 @@ P
   [ "$rc" = 8 ]
 }
 
+@test "every signal is forwarded but those about children, pipes, urgent data and the terminal's size" {
+  "$BULKHEAD" --root "$STATE" exec shared sh -c 'for s in $(seq 1 64); do case $s in 9|17|19|32|33) ;; *) trap "echo got $s" $s ;; esac; done
+    trap "echo last; exit 6" TERM; echo up; while :; do sleep 0.1; done' > "$WORK/out" < /dev/null &
+  pid=$!
+  soon grep -q up "$WORK/out"
+  kill -URG $pid
+  kill -WINCH $pid
+  for s in 4 5 6 7 8 11 16 29 30 31 34 50 64; do
+    kill -$s $pid
+    soon grep -qx "got $s" "$WORK/out"
+  done
+  kill -TERM $pid
+  rc=0
+  wait $pid || rc=$?
+  cat "$WORK/out"
+  [ "$rc" = 6 ]
+  ! grep -qxE "got (23|28)" "$WORK/out"
+}
+
 @test "what it leaves in the background does not hold its end back, nor outlives the container" {
   pod exec shared sh -c 'sleep 5432 & echo done' > "$WORK/out"
   [ "$(cat "$WORK/out")" = done ]

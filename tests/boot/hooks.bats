@@ -164,6 +164,22 @@ all_notes() {
   false
 }
 
+@test "a hook may print without bound: it does not block, and the error has the end of it" {
+  hook prestart 'head -c 50000000 /dev/zero | tr "\\0" x; echo; echo the end; head -c 50000000 /dev/zero | tr "\\0" y >&2; echo bad >&2; exit 7'
+  hook poststop 'yes & echo $! > '"$WORK/yes"'; head -c 1000000 /dev/zero'
+  bundle_args "$BUNDLE" true
+  run pod create --bundle "$BUNDLE" one
+  echo "$output"
+  [ "$status" = 1 ]
+  [[ "$output" == *"prestart hook #0: /bin/sh: exit status 7, stdout: xxxx"*"the end, stderr: yyyy"*"bad"* ]]
+  # What poststop has left in the background ends at its closed pipe.
+  for i in $(seq 60); do
+    kill -0 "$(cat "$WORK/yes")" 2> /dev/null || return 0
+    sleep 1
+  done
+  false
+}
+
 @test "a hook that is not there is an error of create that names it" {
   bundle_edit "$BUNDLE" 'c["hooks"] = {"createContainer": [{"path": "/no/such/hook"}]}'
   run pod create --bundle "$BUNDLE" one

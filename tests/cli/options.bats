@@ -2,11 +2,12 @@
 # The command line as such: global options, help, what is printed where.
 load helper
 
-@test "version names program and specification" {
+@test "version names program, commit, specification and libseccomp, a line each" {
   run "$BULKHEAD" --version
   [ "$status" = 0 ]
   [[ "${lines[0]}" == "bulkhead version "* ]]
-  [[ "${lines[1]}" == "spec: 1."* ]]
+  [[ "$output" =~ $'\n'"spec: 1."[0-9.]+$'\n'"libseccomp: "[0-9]+.[0-9]+.[0-9]+$ ]]
+  [ "$(grep -v "^commit: [0-9a-f]" <<< "$output" | cut -d: -f1 | tail -n +2 | xargs)" = "spec libseccomp" ]
   run "$BULKHEAD" -v
   [ "$status" = 0 ]
 }
