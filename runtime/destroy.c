@@ -98,6 +98,21 @@ static int forget(const char *root, const struct store_container *c, struct err 
 	return r;
 }
 
+// Its state cannot be read: a create that died, or a file that is damaged. Where its bundle is nobody knows then, so
+// its poststop hooks cannot be run as the specification wants; whoever has counted on them is told.
+static int remove_damaged(const char *root, const char *id, struct err *e)
+{
+	struct oci_config *config AUTO(oci_config_free) = NULL;
+	struct err why;
+	int r = hooks_load(root, id, &config, &why);
+
+	if (r < 0)
+		log_warn("hooks of container %s: %s", id, why.msg);
+	else if (config && config->hooks[OCI_HOOK_POSTSTOP].n)
+		log_warn("container %s: its state is damaged: its poststop hooks are not run", id);
+	return store_remove(root, id, e);
+}
+
 static int destroy_locked(const char *root, const char *id, bool force, struct err *e)
 {
 	struct container_owner o __attribute__((cleanup(own_container_done_))) = { 0 };
@@ -106,8 +121,8 @@ static int destroy_locked(const char *root, const char *id, bool force, struct e
 	bool live, ends;
 	int r = store_container_read(root, id, &o.c, e);
 
-	if (r < 0) // a create that died, or a file that is damaged
-		return force ? store_remove(root, id, e) : r;
+	if (r < 0)
+		return force ? remove_damaged(root, id, e) : r;
 	r = client_look(root, &o.c, &now, e);
 	if (r < 0 && !force)
 		return r;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -75,7 +76,9 @@ struct run {
 	const struct hooks_container *c;
 	const struct oci_hook *hook;
 	enum oci_hook_kind kind;
-	int in; // what it reads: a file in memory, so that nothing has to be fed
+	int in;        // what it reads: a file in memory, so that nothing has to be fed
+	int signal_fd; // -1: signals are not its business
+	int signo;     // that came in its time, or 0
 	struct hook_output out, err;
 };
 
@@ -173,18 +176,20 @@ static int left_ms(const struct oci_hook *h, int64_t begin_ms)
 	return left > 0 ? (int)left : 0;
 }
 
-// Reads what it prints until it has ended: true; or its time is up: false.
+// Reads what it prints until it has ended: true; or its time is up, or ours: false.
 static bool attend(struct run *r, int pidfd)
 {
 	struct pollfd p[] = { { .fd = pidfd, .events = POLLIN },
 			      { .fd = r->out.fd, .events = POLLIN },
-			      { .fd = r->err.fd, .events = POLLIN } };
+			      { .fd = r->err.fd, .events = POLLIN },
+			      { .fd = r->signal_fd, .events = POLLIN } };
+	struct signalfd_siginfo si;
 	int64_t begin_ms = now_ms();
 	int n, left;
 
 	do {
 		left = left_ms(r->hook, begin_ms);
-		n = poll(p, 3, left);
+		n = poll(p, 4, left);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) // without a way to wait for it it must not run for ever
@@ -193,13 +198,17 @@ static bool attend(struct run *r, int pidfd)
 			p[1].fd = -1;
 		if (p[2].revents && !hook_output_read(&r->err))
 			p[2].fd = -1;
+		if (p[3].revents && read(r->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+			r->signo = (int)si.ssi_signo;
+			return false;
+		}
 		if (p[0].revents)
 			return true;
 	} while (left != 0); // it may print for ever
 	return false;
 }
 
-// Until it has ended, or its time is up: then it is killed, with its group, and -ETIMEDOUT.
+// Until it has ended, or its time is up, or a signal came: then it is killed, with its group, and -ETIMEDOUT or -EINTR.
 static int await(struct run *r, pid_t pid, int *ret_status)
 {
 	int fd AUTO_CLOSE = (int)syscall(SYS_pidfd_open, pid, 0), failed = fd < 0 ? -errno : 0;
@@ -212,13 +221,16 @@ static int await(struct run *r, pid_t pid, int *ret_status)
 	while (waitpid(pid, ret_status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return failed ? failed : ended ? 0 : -ETIMEDOUT;
+	return failed ? failed : ended ? 0 : r->signo ? -EINTR : -ETIMEDOUT;
 }
 
 static int judge(struct run *r, size_t i, int waited, int status, struct err *e)
 {
 	if (waited == 0 && status == 0)
 		return 0;
+	if (waited == -EINTR)
+		return err_set(e, EINTR, "error running %s hook #%zu: %s: interrupted by signal %d",
+			       kind_name[r->kind], i, r->hook->path, r->signo);
 	if (waited == -ETIMEDOUT)
 		return err_set(
 			e, ETIMEDOUT,
@@ -235,12 +247,18 @@ static int judge(struct run *r, size_t i, int waited, int status, struct err *e)
 }
 
 static int run_one(const struct hooks_container *c, enum oci_hook_kind kind, size_t i,
-		   struct err *e)
+		   int signal_fd, struct err *e)
 {
 	int in AUTO_CLOSE = state_fd(c, kind, e), status = 0, r;
-	struct run run __attribute__((cleanup(
-		run_done))) = { c,  &c->config->hooks[kind].v[i], kind,
-				in, { .fd = -1, .child_fd = -1 }, { .fd = -1, .child_fd = -1 } };
+	struct run run __attribute__((cleanup(run_done))) = {
+		.c = c,
+		.hook = &c->config->hooks[kind].v[i],
+		.kind = kind,
+		.in = in,
+		.signal_fd = signal_fd,
+		.out = { .fd = -1, .child_fd = -1 },
+		.err = { .fd = -1, .child_fd = -1 },
+	};
 	pid_t pid;
 
 	if (in < 0)
@@ -258,12 +276,25 @@ static int run_one(const struct hooks_container *c, enum oci_hook_kind kind, siz
 	return judge(&run, i, r, status, e);
 }
 
+// A signal that asks for our end must not leave what a create has made so far, nor the hook: it is an error of the hook.
 int hooks_run(const struct hooks_container *c, enum oci_hook_kind kind, struct err *e)
 {
-	int r = 0;
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	int fd AUTO_CLOSE = -1, r = 0;
+	sigset_t set, before;
 
+	if (!c->config->hooks[kind].n)
+		return 0;
+	(void)sigemptyset(&set); // cannot fail
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		(void)sigaddset(&set, ends[i]);      // nor this
+	(void)sigprocmask(SIG_BLOCK, &set, &before); // nor this
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		r = err_errno(e, errno, "hooks.%s", kind_name[kind]);
 	for (size_t i = 0; r == 0 && i < c->config->hooks[kind].n; i++)
-		r = run_one(c, kind, i, e);
+		r = run_one(c, kind, i, fd, e);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL); // nor this
 	return r;
 }
 
@@ -272,7 +303,7 @@ void hooks_run_poststop(const struct hooks_container *c)
 	struct err e;
 
 	for (size_t i = 0; i < c->config->hooks[OCI_HOOK_POSTSTOP].n; i++)
-		if (run_one(c, OCI_HOOK_POSTSTOP, i, &e) < 0)
+		if (run_one(c, OCI_HOOK_POSTSTOP, i, -1, &e) < 0)
 			log_warn("%s", e.msg);
 }
 

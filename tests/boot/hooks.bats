@@ -180,6 +180,52 @@ all_notes() {
   false
 }
 
+@test "a signal in the time of a hook ends it, undoes what was made, and poststop hooks run" {
+  hook createRuntime 'echo $$ > '"$WORK/hook"'; sleep 87654 & wait'
+  hook poststop 'echo stopped >> '"$WORK/notes"
+  bundle_args "$BUNDLE" true
+  for how in "create TERM 15" "run INT 2" "run TERM 15"; do
+    set -- $how
+    rm -f "$WORK/hook" "$WORK/notes"
+    # A background job of a shell ignores INT: not by env.
+    env --default-signal=INT "$BULKHEAD" --root "$STATE" --hypervisor soft "$1" --bundle "$BUNDLE" one > "$WORK/out" 2>&1 < /dev/null &
+    pid=$!
+    for i in $(seq 600); do
+      [ ! -s "$WORK/hook" ] || break
+      sleep 0.1
+    done
+    kill "-$2" $pid
+    rc=0
+    wait $pid || rc=$?
+    cat "$WORK/out"
+    [ "$rc" = 1 ]
+    grep -q "createRuntime hook #0: /bin/sh: interrupted by signal $3" "$WORK/out"
+    [ "$(cat "$WORK/notes")" = stopped ]
+    ! kill -0 "$(cat "$WORK/hook")"
+    [ -z "$(pod list --quiet)" ]
+  done
+  for i in $(seq 60); do
+    pgrep -f 'sleep 8765[4]' > /dev/null || return 0
+    sleep 1
+  done
+  false
+}
+
+@test "delete --force of a container whose state is damaged says that poststop hooks are not run" {
+  hook poststop 'echo stopped >> '"$WORK/notes"
+  bundle_args "$BUNDLE" true
+  pod create --bundle "$BUNDLE" one > /dev/null 2>&1 < /dev/null
+  echo '{' > "$STATE/containers/one/state.json"
+  run pod delete one
+  [ "$status" = 1 ]
+  run pod delete --force one
+  echo "$output"
+  [ "$status" = 0 ]
+  [[ "$output" == *"container one: its state is damaged: its poststop hooks are not run"* ]]
+  [ ! -e "$WORK/notes" ]
+  [ -z "$(pod list --quiet)" ]
+}
+
 @test "a hook that is not there is an error of create that names it" {
   bundle_edit "$BUNDLE" 'c["hooks"] = {"createContainer": [{"path": "/no/such/hook"}]}'
   run pod create --bundle "$BUNDLE" one
