@@ -10,7 +10,7 @@ build="gcc make pkg-config libc6-dev libseccomp-dev libyajl-dev libcap-dev libsy
   linux-source-6.12 bc bison cpio flex libelf-dev xz-utils"
 demo="busybox-static python3-minimal"
 test="bats busybox-static clang clang-format debootstrap libclang-rt-14-dev
-  libcmocka-dev libzydis-dev musl-tools perl procps python3 qemu-system-x86"
+  iproute2 libcmocka-dev libzydis-dev musl-tools perl procps python3 qemu-system-x86"
 qemu="mmdebstrap debian-archive-keyring cpio"
 
 action=install
