@@ -13,7 +13,7 @@ GEN := build/gen
 VERSION := 0.1.0
 COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-MODULES := base oci proto vmm runtime
+MODULES := base oci proto vmm runtime shim
 VMM_DIRS := vmm vmm/hv vmm/soft vmm/x86 vmm/mem vmm/chip vmm/boot vmm/virtio vmm/fs
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wvla \
@@ -59,6 +59,7 @@ MAINS := runtime/main.c runtime/vmm_main.c runtime/fs_main.c
 SRC_runtime := $(filter-out $(MAINS) $(wildcard runtime/cmd_*.c),$(call src_of,runtime))
 SRC_bulkhead := $(wildcard runtime/main.c runtime/cmd_*.c)
 SRC_agent := $(call src_of,agent)
+SRC_shim := $(filter-out shim/main.c,$(call src_of,shim))
 
 obj = $(patsubst %.S,$(O)/%.o,$(patsubst %.c,$(O)/%.o,$(patsubst build/gen/%,gen/%,$(1))))
 lib_objs = $(call obj,$(SRC_$(1)))
@@ -67,7 +68,8 @@ RUNTIME_LIBS := $(call LIB,runtime vmm proto oci base)
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(O)/tests/unit/%)
-PROGRAMS := $(O)/bin/bulkhead $(O)/bin/bulkhead-vmm $(O)/bin/bulkhead-fs $(O)/bin/bulkhead-agent
+PROGRAMS := $(O)/bin/bulkhead $(O)/bin/bulkhead-vmm $(O)/bin/bulkhead-fs $(O)/bin/bulkhead-agent \
+	$(O)/bin/containerd-shim-bulkhead-v2
 
 
 # ---- rules
@@ -111,6 +113,7 @@ $(eval $(call lib_rule,oci))
 $(eval $(call lib_rule,proto,$(GEN_C)))
 $(eval $(call lib_rule,vmm))
 $(eval $(call lib_rule,runtime))
+$(eval $(call lib_rule,shim))
 $(eval $(call lib_rule,agent)) # for its tests
 
 link = $(if $(V),,@echo "  LD    $@";)mkdir -p $(@D) && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
@@ -120,6 +123,8 @@ $(O)/bin/bulkhead-vmm: $(call obj,runtime/vmm_main.c) $(RUNTIME_LIBS)
 	@$(call link,-lprotobuf-c -lyajl -lfdt -lcap -lm)
 $(O)/bin/bulkhead-fs: $(call obj,runtime/fs_main.c) $(RUNTIME_LIBS)
 	@$(call link,-lprotobuf-c -lyajl -lcap)
+$(O)/bin/containerd-shim-bulkhead-v2: $(call obj,shim/main.c) $(call LIB,shim) $(RUNTIME_LIBS)
+	@$(call link,-lprotobuf-c -lyajl -lmd)
 
 # The software partition behind open("/dev/mshv") of any program: its own objects, position-independent, nothing exported
 # but the calls it takes over. Not with a sanitizer, which would have to be the program's first library.
@@ -172,6 +177,8 @@ $(O)/tests/unit/%: $(O)/tests/unit/%.o $(RUNTIME_LIBS)
 	@$(call link,$(LIBS) -lcmocka $(TEST_LIBS))
 $(O)/tests/unit/test_agent_%: $(O)/tests/unit/test_agent_%.o $(O)/lib/libagent.a $(RUNTIME_LIBS)
 	@$(call link,$(LIBS) -lcmocka $(TEST_LIBS))
+$(O)/tests/unit/test_shim_%: $(O)/tests/unit/test_shim_%.o $(call LIB,shim) $(RUNTIME_LIBS)
+	@$(call link,$(LIBS) -lmd -lcmocka $(TEST_LIBS))
 .PHONY: unit-tests
 unit-tests: $(UNIT)
 

@@ -6,7 +6,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libseccomp-dev libyajl-dev libcap-dev libsystemd-dev libfdt-dev
-  libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+  libprotobuf-c-dev libmd-dev protobuf-c-compiler protobuf-compiler
   linux-source-6.12 bc bison cpio flex libelf-dev xz-utils"
 demo="busybox-static python3-minimal"
 test="bats busybox-static clang clang-format debootstrap libclang-rt-14-dev

@@ -11,9 +11,9 @@
 
 struct exec_options {
 	const char *process, *cwd, *user, *pid_file, *console_socket, *pidfd_socket, *preserve_fds;
-	const char *apparmor, *process_label;
+	const char *apparmor, *process_label, *exec_id;
 	struct cli_list env, caps, gids, cgroups;
-	bool tty, detach, no_new_privs, ignore_paused;
+	bool tty, detach, no_new_privs, ignore_paused, terminal_on_stdio;
 };
 #define O(member) offsetof(struct exec_options, member)
 static const struct cli_option options[] = {
@@ -32,6 +32,10 @@ static const struct cli_option options[] = {
 	  "unix socket that is sent the terminal's other end" },
 	{ "pidfd-socket", 0, CLI_STRING, O(pidfd_socket), "PATH",
 	  "unix socket that is sent a pidfd of that process" },
+	{ "exec-id", 0, CLI_STRING, O(exec_id), "NAME",
+	  "what the supervisor knows it by (default: made up)" },
+	{ "terminal-on-stdio", 0, CLI_FLAG, O(terminal_on_stdio), NULL,
+	  "the standard streams carry the terminal, and are none" },
 	{ "cgroup", 0, CLI_LIST, O(cgroups), "PATH", "a cgroup below the container's own" },
 	{ "ignore-paused", 0, CLI_FLAG, O(ignore_paused), NULL,
 	  "also in a paused container, where it waits" },
@@ -85,6 +89,8 @@ static int run(const struct cli_globals *g, const void *opts, int argc, char **a
 		.pid_file = o->pid_file,
 		.console_socket = o->console_socket,
 		.pidfd_socket = o->pidfd_socket,
+		.exec_id = o->exec_id,
+		.terminal_on_stdio = o->terminal_on_stdio,
 		.detach = o->detach,
 		.ignore_paused = o->ignore_paused,
 	};

@@ -86,6 +86,8 @@ static int check_terminal(const struct create *c, const struct create_request *r
 {
 	bool terminal = c->config->process.terminal;
 
+	if (req->terminal_on_stdio)
+		return terminal ? 0 : err_set(e, EINVAL, "process.terminal is not set");
 	if (terminal && req->detach && !req->console_socket)
 		return err_set(
 			e, EINVAL,

@@ -24,7 +24,8 @@ struct create_request {
 	bool detach;                // the caller does not stay: its terminal cannot be used
 	bool has_tty;               // the caller has a terminal to lend
 	const char *console_socket; // NULL: none
-	int timings_fd;             // for the supervisor's marks; -1: none
+	bool terminal_on_stdio; // the standard streams carry a terminal's two directions, and are none
+	int timings_fd;         // for the supervisor's marks; -1: none
 };
 
 // Checks everything that can be checked on this side, takes the id, and starts the supervisor, and with it

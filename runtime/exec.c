@@ -142,6 +142,8 @@ static int describe(const struct exec_request *req, const struct store_container
 // ---- how to run it
 static int check_terminal(const struct exec_request *req, bool terminal, struct err *e)
 {
+	if (req->terminal_on_stdio)
+		return terminal ? 0 : err_set(e, EINVAL, "the process has no terminal");
 	if (terminal && req->detach && !req->console_socket)
 		return err_set(
 			e, EINVAL,
@@ -157,7 +159,7 @@ struct flow {
 	const struct document *doc;
 	struct client *client;
 	struct proxy_config proxy;
-	char exec_id[64];
+	char exec_id[80];
 };
 
 // What the proxy asks the supervisor about must be known there first.
@@ -237,7 +239,9 @@ static int run(const struct exec_request *req, const struct store_container *c,
 				     .id = req->id,
 				     .release = req->detach,
 				     .terminal = doc->terminal,
-				     .tty_fd = req->detach ? STDIN_FILENO : tty->fd,
+				     .tty_fd = req->terminal_on_stdio ? -1
+					       : req->detach          ? STDIN_FILENO
+								      : tty->fd,
 				     .console_socket = req->console_socket } };
 	int r = store_process_alive(&c->supervisor) ? client_open(req->root, c->pod, &cl, e)
 						    : -ECONNREFUSED;
@@ -245,8 +249,14 @@ static int run(const struct exec_request *req, const struct store_container *c,
 	if (r < 0)
 		return err_set(e, EBUSY, "cannot exec in a stopped container");
 	// Unique among all execs of a container.
-	(void)snprintf(f.exec_id, sizeof(f.exec_id), "exec-%ld-%lld", (long)getpid(),
-		       (long long)io_now_ns()); // fits
+	if (req->exec_id && strlen(req->exec_id) >= sizeof(f.exec_id))
+		return err_set(e, EINVAL, "--exec-id: longer than %zu bytes",
+			       sizeof(f.exec_id) - 1);
+	if (req->exec_id)
+		(void)snprintf(f.exec_id, sizeof(f.exec_id), "%s", req->exec_id); // fits
+	else
+		(void)snprintf(f.exec_id, sizeof(f.exec_id), "exec-%ld-%lld", (long)getpid(),
+			       (long long)io_now_ns()); // fits
 	f.client = cl;
 	f.proxy.exec_id = f.exec_id;
 	return req->detach ? detached(&f, e) : in_process(&f, tty, ret_code, e);

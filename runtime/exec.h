@@ -13,6 +13,8 @@ struct exec_request {
 	struct oci_words gids;                                // decimal
 	const char *cgroup;                                   // below the container's; "": that one
 	const char *pid_file, *console_socket, *pidfd_socket; // NULL: none
+	const char *exec_id;                                  // NULL: one is made up
+	bool terminal_on_stdio;                               // as in create.h
 	bool detach, ignore_paused;
 };
 

@@ -60,6 +60,7 @@ int launch_request(const struct cli_globals *g, const struct launch_options *o, 
 		.debug = g->debug,
 		.detach = o->detach,
 		.console_socket = o->console_socket,
+		.terminal_on_stdio = o->terminal_on_stdio,
 		.timings_fd = -1,
 	};
 	return 0;
@@ -86,7 +87,7 @@ static int create_with_proxy(const struct create_request *req, const struct laun
 		.root = req->root,
 		.id = req->id,
 		.release = true,
-		.tty_fd = STDIN_FILENO,
+		.tty_fd = req->terminal_on_stdio ? -1 : STDIN_FILENO,
 		.console_socket = req->console_socket,
 	};
 	int r = create_begin(req, &c, e);

@@ -14,7 +14,7 @@ struct err;
 
 struct launch_options {
 	const char *bundle, *pid_file, *console_socket, *pidfd_socket, *preserve_fds;
-	bool detach, keep;
+	bool detach, keep, terminal_on_stdio;
 };
 #define LAUNCH_OPTIONS                                                                          \
 	{ "bundle",   'b',                                                                      \
@@ -35,6 +35,12 @@ struct launch_options {
 		  offsetof(struct launch_options, preserve_fds),                                \
 		  "N",                                                                          \
 		  "only 0: descriptors do not reach into a guest" },                            \
+		{ "terminal-on-stdio",                                                          \
+		  0,                                                                            \
+		  CLI_FLAG,                                                                     \
+		  offsetof(struct launch_options, terminal_on_stdio),                           \
+		  NULL,                                                                         \
+		  "the standard streams carry the terminal, and are none" },                    \
 		{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted, ignored" },              \
 		{ "no-new-keyring", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted, ignored" },        \
 	{                                                                                       \

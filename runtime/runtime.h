@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runtime as a library: pods and containers on this host. What bulkhead's sub-commands and the shim call.
+// What other programs of the host than `bulkhead` need to know of it.
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
 
-#include "runtime/client.h"
-#include "runtime/create.h"
-#include "runtime/locate.h"
-#include "runtime/store.h"
+struct err;
+
+enum { RUNTIME_PATH_BYTES = 4096 };
+
+// Where a program of ours is: beside the running one, or in libexec.
+int runtime_locate(const char *name, char buf[RUNTIME_PATH_BYTES], struct err *e);
+// A connection to the supervisor of the container's pod, for ttrpc. root: the state directory.
+int runtime_connect(const char *root, const char *id, struct err *e);
 
 #endif
