@@ -92,7 +92,7 @@ void containers_stats(struct agent *a, struct ttrpc_call *call, const uint8_t *p
 {
 	Agent__StatsRequest *req = agent__stats_request__unpack(NULL, len, payload);
 	struct container *c = find_live(a, call, req ? req->id : "");
-	uint8_t *metrics AUTO_FREE = NULL, *buf AUTO_FREE = NULL;
+	uint8_t *metrics AUTO_FREE = NULL;
 	Agent__StatsResponse resp;
 	struct err e;
 
@@ -102,11 +102,7 @@ void containers_stats(struct agent *a, struct ttrpc_call *call, const uint8_t *p
 		ttrpc_call_fail_err(call, &e);
 	} else if (c) {
 		resp.metrics.data = metrics;
-		buf = malloc(agent__stats_response__get_packed_size(&resp));
-		if (buf)
-			ttrpc_call_reply(call, buf, agent__stats_response__pack(&resp, buf));
-		else
-			ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+		ttrpc_call_reply_message(call, &resp.base);
 	}
 	if (req)
 		agent__stats_request__free_unpacked(req, NULL);
@@ -123,7 +119,6 @@ static const char *exec_of(const struct container *c, pid_t pid)
 static void reply_pids(const struct container *c, struct ttrpc_call *call, struct err *e)
 {
 	Agent__PidsResponse resp;
-	uint8_t *buf AUTO_FREE = NULL;
 	struct procs procs;
 	int r = procs_read(c->cgroup, &procs, e);
 
@@ -137,11 +132,8 @@ static void reply_pids(const struct container *c, struct ttrpc_call *call, struc
 	}
 	resp.processes = procs.v;
 	resp.n_processes = procs.n;
-	buf = r == 0 ? malloc(agent__pids_response__get_packed_size(&resp) + 1) : NULL;
-	if (buf)
-		ttrpc_call_reply(call, buf, agent__pids_response__pack(&resp, buf));
-	else if (r == 0)
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
+	if (r == 0)
+		ttrpc_call_reply_message(call, &resp.base);
 	else
 		ttrpc_call_fail_err(call, e);
 	procs_done(&procs);

@@ -21,7 +21,6 @@ static void tell(struct agent *a)
 {
 	struct event *ev = a->events;
 	Agent__EventResponse resp;
-	uint8_t *buf AUTO_FREE = NULL;
 
 	if (!ev || !a->event_call)
 		return;
@@ -29,13 +28,7 @@ static void tell(struct agent *a)
 	agent__event_response__init(&resp);
 	resp.id = ev->id;
 	resp.kind = AGENT__EVENT_RESPONSE__KIND__OOM;
-	buf = malloc(agent__event_response__get_packed_size(&resp));
-	if (buf)
-		ttrpc_call_reply(take_ptr(&a->event_call), buf,
-				 agent__event_response__pack(&resp, buf));
-	else
-		ttrpc_call_fail(take_ptr(&a->event_call), TTRPC_RESOURCE_EXHAUSTED,
-				"out of memory");
+	ttrpc_call_reply_message(take_ptr(&a->event_call), &resp.base);
 	free(ev);
 }
 

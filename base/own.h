@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 // char *p AUTO_FREE = NULL;   int fd AUTO_CLOSE = -1;
@@ -58,5 +59,14 @@ static inline void *take_ptr_(void *pp)
 	return v;
 }
 #define take_ptr(pp) ((__typeof__(*(pp)))take_ptr_(pp))
+
+// For interfaces without const, argv's and protobuf-c's among them, that write to nothing.
+static inline char *unconst(const char *s)
+{
+	char *p;
+
+	memcpy(&p, &s, sizeof(p));
+	return p;
+}
 
 #endif

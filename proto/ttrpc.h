@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ProtobufCMessage;
 struct err;
 struct loop;
 struct ttrpc_call;
@@ -56,6 +57,10 @@ void ttrpc_client_free(struct ttrpc_client *c);
 int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
 		      const void *payload, size_t len, int timeout_ms, ttrpc_reply_fn *fn,
 		      void *arg, struct err *e);
+// The same with a message as payload.
+int ttrpc_client_call_message(struct ttrpc_client *c, const char *service, const char *method,
+			      const struct ProtobufCMessage *msg, int timeout_ms,
+			      ttrpc_reply_fn *fn, void *arg, struct err *e);
 
 // ---- server
 // Must answer the call exactly once, now or later, by ttrpc_call_reply or ttrpc_call_fail (which free it); a call whose
@@ -71,6 +76,7 @@ int ttrpc_server_add(struct ttrpc_server *s, int fd, struct err *e); // takes fd
 void ttrpc_server_free(struct ttrpc_server *s);
 
 void ttrpc_call_reply(struct ttrpc_call *call, const void *payload, size_t len);
+void ttrpc_call_reply_message(struct ttrpc_call *call, const struct ProtobufCMessage *msg);
 void ttrpc_call_fail(struct ttrpc_call *call, enum ttrpc_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 // Fails with the code that stands for e's errno, and its text.

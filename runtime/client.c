@@ -11,14 +11,12 @@
 #include "base/loop.h"
 #include "base/own.h"
 #include "oci/oci.h"
-#include "proto/task.pb-c.h"
+#include "proto/task.h"
 #include "proto/ttrpc.h"
 #include "runtime/client_priv.h"
 #include "runtime/proxy.h"
 #include "runtime/store.h"
 #include "runtime/usock.h"
-
-#define TASK_SERVICE "containerd.task.v2.Task"
 
 const char *const client_status_name[] = { "created", "running", "stopped", "paused" };
 
@@ -88,14 +86,11 @@ static void on_answer(void *arg, int code, const char *message, const uint8_t *p
 static int call(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms,
 		struct answer *a, struct err *e)
 {
-	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(req) + 1);
 	int r;
 
 	*a = (struct answer){ 0 };
-	if (!buf)
-		return err_errno(e, ENOMEM, "%s", method);
-	r = ttrpc_client_call(c->rpc, TASK_SERVICE, method, buf, protobuf_c_message_pack(req, buf),
-			      timeout_ms, on_answer, a, e);
+	r = ttrpc_client_call_message(c->rpc, TASK_SERVICE, method, req, timeout_ms, on_answer, a,
+				      e);
 	while (r == 0 && !a->done)
 		r = loop_once(c->loop, -1, e);
 	if (r < 0)

@@ -6,8 +6,8 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "base/own.h"
 #include "runtime/client.h"
 
 // The supervisor answers what it knows at once; create and start wait for a guest, which has deadlines of its own.
@@ -16,14 +16,5 @@ enum { CLIENT_QUICK_MS = 10000, CLIENT_GUEST_MS = 150000 };
 // One blocking call. *ret_payload is the caller's; NULL when the answer is empty.
 int client_call(struct client *c, const char *method, const ProtobufCMessage *req, int timeout_ms,
 		uint8_t **ret_payload, size_t *ret_len, struct err *e);
-
-// protobuf-c has no const strings; nothing writes to them.
-static inline char *unconst(const char *s)
-{
-	char *p;
-
-	memcpy(&p, &s, sizeof(p));
-	return p;
-}
 
 #endif

@@ -81,21 +81,14 @@ const char *create_hypervisor(const struct create *c)
 	return c->machine.hypervisor;
 }
 
-// Before anything is started: the rules and words of runc.
+// Before anything is started.
 static int check_terminal(const struct create *c, const struct create_request *req, struct err *e)
 {
 	bool terminal = c->config->process.terminal;
 
 	if (req->terminal_on_stdio)
 		return terminal ? 0 : err_set(e, EINVAL, "process.terminal is not set");
-	if (terminal && req->detach && !req->console_socket)
-		return err_set(
-			e, EINVAL,
-			"cannot allocate tty if runc will detach without setting console socket");
-	if (req->console_socket && !(req->detach && terminal))
-		return err_set(e, EINVAL,
-			       "cannot use console socket if runc will not detach or allocate tty");
-	return 0;
+	return tty_check(terminal, req->detach, req->console_socket, e);
 }
 
 static int check_request(struct create *c, const struct create_request *req, struct err *e)
@@ -300,14 +293,6 @@ static int annotations_json(const struct oci_config *config, char **ret_json, st
 	r = json_out_take(&o, ret_json, NULL, e);
 	json_out_done(&o);
 	return r;
-}
-
-static char *unconst(const char *s)
-{
-	char *p;
-
-	memcpy(&p, &s, sizeof(p)); // for a struct that owns its strings elsewhere
-	return p;
 }
 
 int create_commit(struct create *c, pid_t proxy, const char *pid_file, struct err *e)

@@ -144,14 +144,7 @@ static int check_terminal(const struct exec_request *req, bool terminal, struct 
 {
 	if (req->terminal_on_stdio)
 		return terminal ? 0 : err_set(e, EINVAL, "the process has no terminal");
-	if (terminal && req->detach && !req->console_socket)
-		return err_set(
-			e, EINVAL,
-			"cannot allocate tty if runc will detach without setting console socket");
-	if (req->console_socket && !(req->detach && terminal))
-		return err_set(e, EINVAL,
-			       "cannot use console socket if runc will not detach or allocate tty");
-	return 0;
+	return tty_check(terminal, req->detach, req->console_socket, e);
 }
 
 struct flow {

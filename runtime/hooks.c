@@ -14,7 +14,6 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -157,22 +156,14 @@ static _Noreturn void child(const struct run *r)
 	_exit(127);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); // cannot fail
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 // What is left of its time, for poll: -1 without an end.
-static int left_ms(const struct oci_hook *h, int64_t begin_ms)
+static int left_ms(const struct oci_hook *h, int64_t begin_ns)
 {
 	int64_t left;
 
 	if (!h->timeout.set || h->timeout.v > INT32_MAX / 1000)
 		return -1;
-	left = begin_ms + (int64_t)h->timeout.v * 1000 - now_ms();
+	left = (int64_t)h->timeout.v * 1000 - (io_now_ns() - begin_ns) / 1000000;
 	return left > 0 ? (int)left : 0;
 }
 
@@ -184,11 +175,11 @@ static bool attend(struct run *r, int pidfd)
 			      { .fd = r->err.fd, .events = POLLIN },
 			      { .fd = r->signal_fd, .events = POLLIN } };
 	struct signalfd_siginfo si;
-	int64_t begin_ms = now_ms();
+	int64_t begin_ns = io_now_ns();
 	int n, left;
 
 	do {
-		left = left_ms(r->hook, begin_ms);
+		left = left_ms(r->hook, begin_ns);
 		n = poll(p, 4, left);
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -156,14 +156,9 @@ void pod_agent_end(struct pod *p)
 int pod_call(struct pod *p, const char *method, const struct ProtobufCMessage *msg, int timeout_ms,
 	     ttrpc_reply_fn *fn, void *arg, struct err *e)
 {
-	uint8_t *buf AUTO_FREE = NULL;
-
 	if (!p->agent)
 		return err_set(e, EPIPE, "the pod has no agent");
-	buf = malloc(protobuf_c_message_get_packed_size(msg) + 1);
-	if (!buf)
-		return err_errno(e, ENOMEM, "%s", method);
 	log_debug("agent: %s", method);
-	return ttrpc_client_call(p->agent, AGENT_SERVICE, method, buf,
-				 protobuf_c_message_pack(msg, buf), timeout_ms, fn, arg, e);
+	return ttrpc_client_call_message(p->agent, AGENT_SERVICE, method, msg, timeout_ms, fn, arg,
+					 e);
 }

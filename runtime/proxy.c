@@ -14,7 +14,7 @@
 #include "base/io.h"
 #include "base/loop.h"
 #include "base/own.h"
-#include "proto/task.pb-c.h"
+#include "proto/task.h"
 #include "proto/ttrpc.h"
 #include "runtime/pump.h"
 #include "runtime/store.h"
@@ -29,7 +29,6 @@ enum {
 	CALL_MS = 10000,
 	EXIT_LOST = 128 + SIGKILL,
 };
-#define TASK_SERVICE "containerd.task.v2.Task"
 
 struct proxy_stream {
 	struct proxy *proxy;
@@ -164,12 +163,7 @@ static void on_reply(void *arg, int code, const char *message, const uint8_t *pa
 static int call(struct proxy *p, const char *method, const ProtobufCMessage *q, int timeout_ms,
 		ttrpc_reply_fn *fn, struct err *e)
 {
-	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(q) + 1);
-
-	if (!buf)
-		return err_errno(e, ENOMEM, "%s", method);
-	return ttrpc_client_call(p->rpc, TASK_SERVICE, method, buf, protobuf_c_message_pack(q, buf),
-				 timeout_ms, fn, p, e);
+	return ttrpc_client_call_message(p->rpc, TASK_SERVICE, method, q, timeout_ms, fn, p, e);
 }
 
 static void on_signal(void *arg, int signo)

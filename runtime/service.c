@@ -25,28 +25,6 @@ struct task *service_find(struct service *s, const char *id)
 	return NULL;
 }
 
-void service_reply(struct ttrpc_call *call, const struct ProtobufCMessage *msg)
-{
-	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(msg) + 1);
-
-	if (buf)
-		ttrpc_call_reply(call, buf, protobuf_c_message_pack(msg, buf));
-	else
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-}
-
-void service_reply_empty(struct ttrpc_call *call)
-{
-	ttrpc_call_reply(call, NULL, 0);
-}
-
-void service_timestamp(Task__Timestamp *ts, const struct timespec *at)
-{
-	task__timestamp__init(ts);
-	ts->seconds = at->tv_sec;
-	ts->nanos = (int32_t)at->tv_nsec;
-}
-
 struct process *service_find_process(struct service *s, struct ttrpc_call *call, const char *id,
 				     const char *exec_id)
 {
@@ -79,11 +57,11 @@ static void state(struct service *s, struct ttrpc_call *call, const Task__StateR
 	if (p->task->paused && p->state != PROCESS_STOPPED)
 		resp.status = TASK__STATUS__PAUSED;
 	if (p->state == PROCESS_STOPPED) {
-		service_timestamp(&at, &p->exited_at);
+		task_timestamp(&at, &p->exited_at);
 		resp.exit_status = p->exit_status;
 		resp.exited_at = &at;
 	}
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void answer_wait(const struct process *p, struct ttrpc_call *call)
@@ -92,10 +70,10 @@ static void answer_wait(const struct process *p, struct ttrpc_call *call)
 	Task__Timestamp at;
 
 	task__wait_response__init(&resp);
-	service_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void wait_for(struct service *s, struct ttrpc_call *call, const Task__WaitRequest *q)
@@ -131,7 +109,7 @@ static void connect_info(struct service *s, struct ttrpc_call *call, const Task_
 	resp.shim_pid = (uint32_t)getpid();
 	resp.task_pid = t ? (uint32_t)t->init.proxy.pid : 0;
 	resp.version = version;
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 // One row per method: unpack, handle, free.
@@ -224,7 +202,8 @@ void service_process_stopped(struct service *s, struct process *p, uint32_t exit
 	(void)clock_gettime(CLOCK_REALTIME, &p->exited_at); // cannot fail for this clock
 	loop_remove(take_ptr(&p->kill_timer));
 	if (p->kill_call)
-		service_reply_empty(take_ptr(&p->kill_call)); // it has ended: what a kill is for
+		ttrpc_call_reply(take_ptr(&p->kill_call), NULL,
+				 0); // it has ended: what a kill is for
 	while (p->waiters) {
 		struct process_waiter *w = p->waiters;
 
@@ -272,7 +251,7 @@ static void reply_ends(struct ttrpc_call *call)
 
 	task__shutdown_response__init(&resp);
 	resp.ends = true;
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 // The reply is written by the loop: the end comes a round later.
@@ -321,7 +300,7 @@ static bool has_containers(const struct service *s)
 void service_shutdown(struct service *s, struct ttrpc_call *call, const Task__ShutdownRequest *q)
 {
 	if (has_containers(s) && !q->now) {
-		service_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 		return;
 	}
 	if (s->shutdown_call) {

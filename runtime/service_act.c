@@ -107,7 +107,7 @@ static void on_created(void *arg, int code, const char *message, const uint8_t *
 	pod_mark(t->service->pod, "container created");
 	task__create_response__init(&resp);
 	resp.pid = (uint32_t)p->proxy.pid;
-	service_reply(take_ptr(&t->create_call), &resp.base);
+	ttrpc_call_reply_message(take_ptr(&t->create_call), &resp.base);
 	if (p->proxy_fd < 0) // its create has died meanwhile
 		service_signal(p, SIGKILL, true, NULL);
 }
@@ -287,7 +287,7 @@ static void on_started(void *arg, int code, const char *message, const uint8_t *
 	if (code == TTRPC_OK) {
 		task__start_response__init(&resp);
 		resp.pid = (uint32_t)p->proxy.pid;
-		service_reply(call, &resp.base);
+		ttrpc_call_reply_message(call, &resp.base);
 	} else {
 		ttrpc_call_fail(call, TTRPC_UNKNOWN, "%s",
 				code == TTRPC_UNAVAILABLE ? "the guest ended during the start"
@@ -369,7 +369,7 @@ static void on_killed(void *arg, int code, const char *message, const uint8_t *p
 		return;
 	// A guest that does not answer has the signal in its queue; SIGKILL is enforced by the timer.
 	if (code == TTRPC_OK || code == TTRPC_DEADLINE_EXCEEDED || code == TTRPC_UNAVAILABLE)
-		service_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	else if (code == TTRPC_NOT_FOUND)
 		ttrpc_call_fail(call, TTRPC_NOT_FOUND, "%s",
 				p->exec_id ? "process already finished" : "container not running");
@@ -392,16 +392,16 @@ void service_kill(struct service *s, struct ttrpc_call *call, const Task__KillRe
 					: "process not started: no such process");
 	} else if (p->state == PROCESS_STOPPED || p->state == PROCESS_CREATING) {
 		if (all)
-			service_reply_empty(call);
+			ttrpc_call_reply(call, NULL, 0);
 		else
 			ttrpc_call_fail(call, TTRPC_NOT_FOUND, "container not running");
 	} else if (q->signal == 0) {
-		service_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	} else if (q->signal > 64) {
 		ttrpc_call_fail(call, TTRPC_INVALID_ARGUMENT, "unknown signal \"%u\"", q->signal);
 	} else if (p->kill_call) { // a second one while the first is on its way: not waited for
 		service_signal(p, q->signal, all, NULL);
-		service_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	} else {
 		p->kill_call = call;
 		service_signal(p, q->signal, all, on_killed);
@@ -414,11 +414,11 @@ static void reply_deleted(struct process *p, struct ttrpc_call *call)
 	Task__Timestamp at;
 
 	task__delete_response__init(&resp);
-	service_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	resp.pid = (uint32_t)p->proxy.pid;
 	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void delete_exec(struct process *p, struct ttrpc_call *call)

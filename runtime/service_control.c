@@ -123,7 +123,7 @@ static void done_pause(struct task *t, struct ttrpc_call *call, const uint8_t *p
 	(void)len;
 	if (t)
 		t->paused = true;
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }
 
 static void done_resume(struct task *t, struct ttrpc_call *call, const uint8_t *payload, size_t len)
@@ -132,7 +132,7 @@ static void done_resume(struct task *t, struct ttrpc_call *call, const uint8_t *
 	(void)len;
 	if (t)
 		t->paused = false;
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }
 
 void service_pause(struct service *s, struct ttrpc_call *call, const Task__PauseRequest *q)
@@ -168,7 +168,7 @@ static void done_empty(struct task *t, struct ttrpc_call *call, const uint8_t *p
 	(void)t;
 	(void)payload;
 	(void)len;
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }
 
 static bool any_is(const Task__Any *any, const char *name)
@@ -242,7 +242,7 @@ static void done_stats(struct task *t, struct ttrpc_call *call, const uint8_t *p
 		any.value.data = packed;
 		any.value.len = metrics__metrics__pack(m, packed);
 		out.stats = &any;
-		service_reply(call, &out.base);
+		ttrpc_call_reply_message(call, &out.base);
 	} else {
 		ttrpc_call_fail_err(call, &e);
 	}
@@ -312,7 +312,7 @@ void service_pids(struct service *s, struct ttrpc_call *call, const Task__PidsRe
 		}
 		list[resp.n_processes++] = &d->info;
 	}
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 // What a guest calls its processes goes to terminals.
@@ -369,7 +369,7 @@ static void reply_processes(struct ttrpc_call *call, const Agent__PidsResponse *
 		v[i].exec_id = from->exec_id;
 		list[out.n_processes++] = &v[i];
 	}
-	service_reply(call, &out.base);
+	ttrpc_call_reply_message(call, &out.base);
 }
 
 static void done_processes(struct task *t, struct ttrpc_call *call, const uint8_t *payload,
@@ -414,7 +414,7 @@ static void answer_event(const struct task *t, struct ttrpc_call *call)
 	task__event_response__init(&resp);
 	resp.oom = t->oom;
 	resp.stopped = t->init.state == PROCESS_STOPPED;
-	service_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void waiter_end(struct event_waiter *w)

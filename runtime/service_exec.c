@@ -127,7 +127,7 @@ void service_exec(struct service *s, struct ttrpc_call *call, const Task__ExecRe
 		ttrpc_call_fail_err(call, &e);
 		return;
 	}
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }
 
 static void resize(struct process *p)
@@ -175,7 +175,7 @@ static void on_exec(void *arg, int code, const char *message, const uint8_t *pay
 	if (call) {
 		task__start_response__init(&resp);
 		resp.pid = (uint32_t)p->proxy.pid;
-		service_reply(call, &resp.base);
+		ttrpc_call_reply_message(call, &resp.base);
 	}
 	if (p->proxy_fd < 0) // it went while the guest was busy
 		service_signal(p, SIGKILL, false, NULL);
@@ -235,7 +235,7 @@ void service_resize(struct service *s, struct ttrpc_call *call, const Task__Resi
 	if (p->terminal && p->state != PROCESS_STOPPED && p->state != PROCESS_CREATING &&
 	    !(p->exec_id && p->state == PROCESS_CREATED))
 		resize(p);
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }
 
 void service_close_io(struct service *s, struct ttrpc_call *call, const Task__CloseIoRequest *q)
@@ -253,5 +253,5 @@ void service_close_io(struct service *s, struct ttrpc_call *call, const Task__Cl
 		(void)service_call_agent(p, "CloseStdin", &a.base, AGENT_QUICK_MS,
 					 service_ignore_reply,
 					 NULL); // a guest that is gone reads no input
-	service_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 }

@@ -4,7 +4,7 @@
 #ifndef RUNTIME_SERVICE_PRIV_H
 #define RUNTIME_SERVICE_PRIV_H
 
-#include "proto/task.pb-c.h"
+#include "proto/task.h"
 #include "proto/ttrpc.h"
 #include "runtime/pod.h"
 #include "runtime/service.h"
@@ -33,9 +33,6 @@ struct task *service_find(struct service *s, const char *id);
 // The process that a request names, or NULL and the call is answered.
 struct process *service_find_process(struct service *s, struct ttrpc_call *call, const char *id,
 				     const char *exec_id);
-void service_reply(struct ttrpc_call *call, const struct ProtobufCMessage *msg);
-void service_reply_empty(struct ttrpc_call *call);
-void service_timestamp(Task__Timestamp *ts, const struct timespec *at);
 
 // Calls the agent about a process; on failure nothing was sent. fn gets a reference that service_ref_take turns into the
 // process, or NULL when it has been removed meanwhile.

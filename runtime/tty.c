@@ -81,6 +81,18 @@ int tty_take_pty(const char *console_socket, struct err *e)
 	return r;
 }
 
+int tty_check(bool terminal, bool detach, const char *console_socket, struct err *e)
+{
+	if (terminal && detach && !console_socket)
+		return err_set(
+			e, EINVAL,
+			"cannot allocate tty if runc will detach without setting console socket");
+	if (console_socket && !(detach && terminal))
+		return err_set(e, EINVAL,
+			       "cannot use console socket if runc will not detach or allocate tty");
+	return 0;
+}
+
 bool tty_open(struct tty *t)
 {
 	*t = (struct tty){ .fd = -1 };

@@ -14,6 +14,9 @@ int tty_send_fd(const char *option, const char *path, const char *text, int fd, 
 // --pidfd-socket: a pidfd of the process, which is there.
 int tty_send_pidfd(const char *path, int pid, struct err *e);
 
+// The rules and words of runc: who may have a terminal how.
+int tty_check(bool terminal, bool detach, const char *console_socket, struct err *e);
+
 // For a session leader without a terminal: makes a pty, sends its master to the socket, and puts the slave, raw, in place
 // of the standard streams and as controlling terminal.
 int tty_take_pty(const char *console_socket, struct err *e);

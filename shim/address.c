@@ -48,11 +48,22 @@ int address_of(const char *dir, const char *containerd, const char *ns, const ch
 	return make_dirs(dir, e);
 }
 
-static bool answers(const struct sockaddr_un *addr)
+int address_connect(const char *path)
 {
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+	if (fd < 0 || strlen(path) >= sizeof(addr.sun_path))
+		return -1;
+	(void)memcpy(addr.sun_path, path, strlen(path) + 1);
+	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -1 : take_fd(&fd);
+}
+
+static bool answers(const char *path)
+{
+	int fd AUTO_CLOSE = address_connect(path);
+
+	return fd >= 0;
 }
 
 int address_listen(const char *path, struct err *e)
@@ -73,7 +84,7 @@ int address_listen(const char *path, struct err *e)
 						   : take_fd(&fd);
 		if (r != -EADDRINUSE)
 			return err_errno(e, -r, "bind %s", path);
-		if (answers(&addr))
+		if (answers(path))
 			return err_set(e, EEXIST, "%s: a shim answers there", path);
 		(void)unlink(path); // of a shim that has died
 	}

@@ -56,11 +56,11 @@ void shim_state(struct shim *s, struct ttrpc_call *call, const uint8_t *payload,
 		resp.stderr = p->io.err;
 		resp.terminal = p->io.terminal;
 		if (p->state == SHIM_STOPPED) {
-			wire_timestamp(&at, &p->exited_at);
+			task_timestamp(&at, &p->exited_at);
 			resp.exit_status = p->exit_status;
 			resp.exited_at = &at;
 		}
-		wire_reply(call, &resp.base);
+		ttrpc_call_reply_message(call, &resp.base);
 	}
 	DROP(q);
 }
@@ -151,7 +151,7 @@ void shim_pids(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 			if (p->state == SHIM_RUNNING)
 				r = add_pid(resp, p);
 		if (r == 0)
-			wire_reply(call, &resp->base);
+			ttrpc_call_reply_message(call, &resp->base);
 	}
 	if (init && (!resp || r < 0))
 		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -249,7 +249,7 @@ void shim_resize(struct shim *s, struct ttrpc_call *call, const uint8_t *payload
 	// Engines ask before the start, after the end, and for what has no terminal.
 	if (p && (!p->io.terminal || p->ended || p->state == SHIM_STOPPED ||
 		  p->state == SHIM_REGISTERED))
-		wire_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	else if (p)
 		wire_forward(p->task, call, "ResizePty", payload, len, ASK_MS, NULL);
 	DROP(q);
@@ -263,7 +263,7 @@ void shim_close_io(struct shim *s, struct ttrpc_call *call, const uint8_t *paylo
 	if (p && q->stdin)
 		shim_stdio_close_in(&p->io);
 	if (p)
-		wire_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	DROP(q);
 }
 
@@ -278,7 +278,7 @@ void shim_connect(struct shim *s, struct ttrpc_call *call, const uint8_t *payloa
 	resp.task_pid = t ? shim_process_pid(&t->init) : 0;
 	resp.version = version;
 	if (q)
-		wire_reply(call, &resp.base);
+		ttrpc_call_reply_message(call, &resp.base);
 	DROP(q);
 }
 
@@ -295,7 +295,7 @@ void shim_shutdown(struct shim *s, struct ttrpc_call *call, const uint8_t *paylo
 
 	if (!q)
 		return;
-	wire_reply_empty(call);
+	ttrpc_call_reply(call, NULL, 0);
 	if (!s->tasks || q->now) {
 		s->shutdown = true;
 		if (publisher_empty(s->publisher) || q->now)

@@ -22,20 +22,15 @@
 
 enum { DRAIN_MS = 2000, EXIT_LOST = 255 };
 
-struct ref {
-	struct shim *shim;
-	uint64_t serial;
-};
-
 void shim_answer_wait(const struct shim_process *p, struct ttrpc_call *call)
 {
 	Task__WaitResponse resp = TASK__WAIT_RESPONSE__INIT;
 	Task__Timestamp at;
 
-	wire_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
-	wire_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void publish_exit(struct shim_process *p)
@@ -43,7 +38,7 @@ static void publish_exit(struct shim_process *p)
 	Shim__TaskExit ev = SHIM__TASK_EXIT__INIT;
 	Task__Timestamp at;
 
-	wire_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	ev.container_id = p->task->id;
 	ev.id = *p->exec_id ? p->exec_id : p->task->id;
 	ev.pid = (uint32_t)p->proxy;
@@ -111,14 +106,12 @@ static void end(struct shim_process *p, uint32_t status, const struct timespec *
 
 static void on_wait(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	struct ref ref = *(struct ref *)arg;
-	struct shim_process *p = shim_by_serial(ref.shim, ref.serial);
+	struct shim_process *p = shim_ref_take(arg);
 	Task__WaitResponse *resp =
 		code == TTRPC_OK ? task__wait_response__unpack(NULL, len, payload) : NULL;
 	struct timespec at;
 
 	(void)message;
-	free(arg);
 	(void)clock_gettime(CLOCK_REALTIME, &at); // cannot fail for this clock
 	if (resp && resp->exited_at) {
 		at.tv_sec = resp->exited_at->seconds;
@@ -133,13 +126,12 @@ static void on_wait(void *arg, int code, const char *message, const uint8_t *pay
 int shim_watch(struct shim_process *p, struct err *e)
 {
 	Task__WaitRequest q = TASK__WAIT_REQUEST__INIT;
-	struct ref *ref = malloc(sizeof(*ref));
+	void *ref = shim_ref_new(p);
 	siginfo_t si;
 	int r;
 
 	if (!ref)
 		return err_errno(e, ENOMEM, "Wait");
-	*ref = (struct ref){ .shim = p->task->shim, .serial = p->serial };
 	q.id = p->task->id;
 	q.exec_id = p->exec_id;
 	r = wire_call(p->task, "Wait", &q.base, -1, on_wait, ref, e);

@@ -73,14 +73,6 @@ static int memory_file(const void *data, size_t len, int *ret, struct err *e)
 	return 0;
 }
 
-static char *unconst(const char *s)
-{
-	char *p;
-
-	memcpy(&p, &s, sizeof(p)); // for argv, which is not written to
-	return p;
-}
-
 static int spawn(const struct shim *s, const struct shim_task *t, const struct job_request *q,
 		 int log_fd, int input_fd, pid_t *ret_pid, struct err *e)
 {

@@ -133,7 +133,7 @@ static int adopt(struct shim_process *p, struct err *e)
 	return r < 0 ? r : shim_watch(p, e);
 }
 
-static void create_undo(struct shim_task *t)
+static void drop_task(struct shim_task *t)
 {
 	char rootfs[SHIM_PATH_BYTES];
 
@@ -172,20 +172,20 @@ static void on_create(struct shim *s, unsigned long long serial, const char *err
 		return;
 	if (error) {
 		fail(call, "create", error);
-		create_undo(p->task);
+		drop_task(p->task);
 		return;
 	}
 	if (adopt(p, &e) < 0) {
 		fail(call, "create", e.msg);
 		delete_quietly(p->task);
-		create_undo(p->task);
+		drop_task(p->task);
 		return;
 	}
 	p->state = SHIM_CREATED;
 	p->busy = false;
 	publish_create(p->task);
 	resp.pid = (uint32_t)p->proxy;
-	wire_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 	shim_watch_oom(p->task);
 	shim_settle(p);
 }
@@ -243,7 +243,7 @@ void shim_create(struct shim *s, struct ttrpc_call *call, const uint8_t *payload
 		ttrpc_call_fail_err(call, &e);
 	} else if (create(t, q, &e) < 0) {
 		fail(call, "create", e.msg);
-		create_undo(t);
+		drop_task(t);
 	} else {
 		t->init.busy = true;
 		t->init.call = call;
@@ -302,7 +302,7 @@ static void on_start(struct shim *s, unsigned long long serial, const char *erro
 	shim_resize_late(p);
 	publish_start(p);
 	resp.pid = (uint32_t)p->proxy;
-	wire_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 	shim_settle(p);
 }
 
@@ -421,7 +421,7 @@ void shim_exec(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 		ev.container_id = q->id;
 		ev.exec_id = q->exec_id;
 		publish(s->publisher, "/tasks/exec-added", "TaskExecAdded", &ev.base);
-		wire_reply_empty(call);
+		ttrpc_call_reply(call, NULL, 0);
 	}
 	if (q)
 		task__exec_request__free_unpacked(q, NULL);
@@ -433,11 +433,11 @@ static void reply_deleted(const struct shim_process *p, struct ttrpc_call *call)
 	Task__DeleteResponse resp = TASK__DELETE_RESPONSE__INIT;
 	Task__Timestamp at;
 
-	wire_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	resp.pid = (uint32_t)p->proxy;
 	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
-	wire_reply(call, &resp.base);
+	ttrpc_call_reply_message(call, &resp.base);
 }
 
 static void publish_delete(const struct shim_process *p)
@@ -445,7 +445,7 @@ static void publish_delete(const struct shim_process *p)
 	Shim__TaskDelete ev = SHIM__TASK_DELETE__INIT;
 	Task__Timestamp at;
 
-	wire_timestamp(&at, &p->exited_at);
+	task_timestamp(&at, &p->exited_at);
 	ev.container_id = p->task->id;
 	ev.pid = (uint32_t)p->proxy;
 	ev.exit_status = p->exit_status;
@@ -471,7 +471,7 @@ static void on_delete(struct shim *s, unsigned long long serial, const char *err
 	}
 	publish_delete(p);
 	reply_deleted(p, call);
-	create_undo(p->task);
+	drop_task(p->task);
 }
 
 static int delete_init(struct shim_process *p, struct err *e)

@@ -12,25 +12,18 @@
 
 enum { EVENT_WAIT_MS = 3600 * 1000, EVENT_SLACK_MS = 60 * 1000 };
 
-struct ref {
-	struct shim *shim;
-	uint64_t serial;
-};
-
 static void on_event(void *arg, int code, const char *message, const uint8_t *payload, size_t len)
 {
-	struct ref ref = *(struct ref *)arg;
-	struct shim_process *p = shim_by_serial(ref.shim, ref.serial);
+	struct shim_process *p = shim_ref_take(arg);
 	Task__EventResponse *resp =
 		code == TTRPC_OK ? task__event_response__unpack(NULL, len, payload) : NULL;
 	Shim__TaskOOM ev = SHIM__TASK_OOM__INIT;
 
 	(void)message;
-	free(arg);
 	if (p && resp && resp->oom > p->task->oom) {
 		p->task->oom = resp->oom;
 		ev.container_id = p->task->id;
-		publish(ref.shim->publisher, "/tasks/oom", "TaskOOM", &ev.base);
+		publish(p->task->shim->publisher, "/tasks/oom", "TaskOOM", &ev.base);
 	}
 	if (p && resp && !resp->stopped)
 		shim_watch_oom(p->task);
@@ -41,12 +34,11 @@ static void on_event(void *arg, int code, const char *message, const uint8_t *pa
 void shim_watch_oom(struct shim_task *t)
 {
 	Task__EventRequest q = TASK__EVENT_REQUEST__INIT;
-	struct ref *ref = malloc(sizeof(*ref));
+	void *ref = shim_ref_new(&t->init);
 	struct err e;
 
 	if (!ref)
 		return;
-	*ref = (struct ref){ .shim = t->shim, .serial = t->init.serial };
 	q.id = t->id;
 	q.seen_oom = t->oom;
 	q.wait_ms = EVENT_WAIT_MS;

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 #include "base/own.h"
 #include "proto/shim.pb-c.h"
 #include "proto/ttrpc.h"
+#include "shim/address.h"
 
 enum { QUEUE_MAX = 2048, CALL_MS = 5000, RETRY_MS = 1000, BINARY_AFTER = 3 };
 #define EVENTS_SERVICE "containerd.services.events.ttrpc.v1.Events"
@@ -146,26 +145,17 @@ static void on_reply(void *arg, int code, const char *message, const uint8_t *pa
 	later(p);
 }
 
-static int connect_unix(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strncmp(path, "unix://", 7) == 0)
-		path += 7;
-	if (fd < 0 || strlen(path) >= sizeof(addr.sun_path))
-		return -1;
-	(void)memcpy(addr.sun_path, path, strlen(path) + 1);
-	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -1 : take_fd(&fd);
-}
-
 static int open_client(struct publisher *p)
 {
-	int fd = p->rpc ? -1 : connect_unix(p->cfg.ttrpc_address);
+	const char *path = p->cfg.ttrpc_address;
+	int fd;
 
-	if (!p->rpc && fd < 0)
-		return -1;
-	return p->rpc ? 0 : ttrpc_client_new(p->loop, fd, on_closed, p, &p->rpc, NULL);
+	if (p->rpc)
+		return 0;
+	if (strncmp(path, "unix://", 7) == 0)
+		path += 7;
+	fd = address_connect(path);
+	return fd < 0 ? -1 : ttrpc_client_new(p->loop, fd, on_closed, p, &p->rpc, NULL);
 }
 
 static void send_first(struct publisher *p)

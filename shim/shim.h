@@ -92,6 +92,9 @@ struct shim_task *shim_find(struct shim *s, const char *id);
 struct shim_process *shim_find_process(struct shim *s, struct ttrpc_call *call, const char *id,
 				       const char *exec_id);
 struct shim_process *shim_by_serial(struct shim *s, uint64_t serial); // NULL: it is gone
+// For callbacks that come when it may be gone. NULL: no memory. A reference that no callback takes is free()d.
+void *shim_ref_new(const struct shim_process *p);
+struct shim_process *shim_ref_take(void *ref); // as shim_by_serial
 int shim_task_new(struct shim *s, const char *id, const char *bundle, struct shim_task **ret,
 		  struct err *e);
 void shim_task_free(

@@ -72,14 +72,6 @@ static void adjust_oom_score(pid_t pid)
 	}
 }
 
-static char *unconst(const char *s)
-{
-	char *p;
-
-	memcpy(&p, &s, sizeof(p)); // for argv, which is not written to
-	return p;
-}
-
 static int start_daemon(const struct shim_options *o, const char *group, const char *socket,
 			int listen_fd, struct err *e)
 {
@@ -135,7 +127,6 @@ static int start(const struct shim_options *o, char address[ADDRESS_BYTES + 8], 
 
 int shim_action_start(const struct shim_options *o)
 {
-	const char *max = getenv("MAX_SHIM_VERSION");
 	char address[ADDRESS_BYTES + 8];
 	struct err e;
 
@@ -143,7 +134,6 @@ int shim_action_start(const struct shim_options *o)
 		(void)fprintf(stderr, "%s\n", e.msg);
 		return 1;
 	}
-	(void)max; // the plain form is known to every version
-	(void)printf("%s", address);
+	(void)printf("%s", address); // plain: a form that every version knows
 	return fflush(stdout) == 0 ? 0 : 1;
 }

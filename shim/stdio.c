@@ -16,11 +16,8 @@
 int shim_stdio_init(struct shim_stdio *s, const char *in, const char *out, const char *err,
 		    bool terminal, struct err *e)
 {
-	*s = (struct shim_stdio){ .terminal = terminal,
-				  .fd = { -1, -1, -1 },
-				  .hold_in = -1,
-				  .hold_out = -1,
-				  .hold_err = -1 };
+	*s = SHIM_STDIO_NONE;
+	s->terminal = terminal;
 	s->in = strdup(in ? in : "");
 	s->out = strdup(out ? out : "");
 	s->err = strdup(err && !terminal ? err : "");

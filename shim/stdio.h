@@ -16,10 +16,12 @@ struct shim_stdio {
 	int hold_in; // write end of stdin: closed by CloseIO
 	int hold_out, hold_err;
 };
+#define SHIM_STDIO_NONE \
+	((struct shim_stdio){ .fd = { -1, -1, -1 }, .hold_in = -1, .hold_out = -1, .hold_err = -1 })
 
 int shim_stdio_init(struct shim_stdio *s, const char *in, const char *out, const char *err,
 		    bool terminal, struct err *e);
-// Opens what the names say. uid, gid: owner of pipes that are made here. id, ns: for a logging program.
+// Opens what the names say. id, ns: for a logging program.
 int shim_stdio_open(struct shim_stdio *s, const char *id, const char *ns, struct err *e);
 void shim_stdio_given(struct shim_stdio *s); // the process has its ends
 void shim_stdio_close_in(

@@ -9,7 +9,6 @@
 #include "base/own.h"
 #include "proto/task.pb-c.h"
 #include "proto/ttrpc.h"
-#include "shim/rootfs.h"
 #include "shim/shim.h"
 
 struct shim_task *shim_find(struct shim *s, const char *id)
@@ -59,6 +58,28 @@ struct shim_process *shim_by_serial(struct shim *s, uint64_t serial)
 	return NULL;
 }
 
+struct ref {
+	struct shim *shim;
+	uint64_t serial;
+};
+
+void *shim_ref_new(const struct shim_process *p)
+{
+	struct ref *ref = malloc(sizeof(*ref));
+
+	if (ref)
+		*ref = (struct ref){ .shim = p->task->shim, .serial = p->serial };
+	return ref;
+}
+
+struct shim_process *shim_ref_take(void *arg)
+{
+	struct ref ref = *(struct ref *)arg;
+
+	free(arg);
+	return shim_by_serial(ref.shim, ref.serial);
+}
+
 static void process_done(struct shim_process *p)
 {
 	while (p->waiters) {
@@ -80,9 +101,7 @@ static int process_init(struct shim_process *p, struct shim_task *t, const char 
 	p->task = t;
 	p->serial = ++t->shim->serial;
 	p->exec_id = strdup(exec_id);
-	p->io = (struct shim_stdio){
-		.fd = { -1, -1, -1 }, .hold_in = -1, .hold_out = -1, .hold_err = -1
-	};
+	p->io = SHIM_STDIO_NONE;
 	return p->exec_id ? 0 : err_errno(e, ENOMEM, "process");
 }
 

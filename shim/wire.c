@@ -6,32 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/own.h"
 #include "shim/shim.h"
-
-#define TASK_SERVICE "containerd.task.v2.Task"
-
-void wire_reply(struct ttrpc_call *call, const struct ProtobufCMessage *msg)
-{
-	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(msg) + 1);
-
-	if (buf)
-		ttrpc_call_reply(call, buf, protobuf_c_message_pack(msg, buf));
-	else
-		ttrpc_call_fail(call, TTRPC_RESOURCE_EXHAUSTED, "out of memory");
-}
-
-void wire_reply_empty(struct ttrpc_call *call)
-{
-	ttrpc_call_reply(call, NULL, 0);
-}
-
-void wire_timestamp(Task__Timestamp *ret, const struct timespec *at)
-{
-	task__timestamp__init(ret);
-	ret->seconds = at->tv_sec;
-	ret->nanos = (int32_t)at->tv_nsec;
-}
 
 struct ProtobufCMessage *wire_unpack(const ProtobufCMessageDescriptor *d, struct ttrpc_call *call,
 				     const uint8_t *payload, size_t len)
@@ -54,14 +29,9 @@ bool wire_is(const Task__Any *any, const char *type)
 int wire_call(struct shim_task *t, const char *method, const struct ProtobufCMessage *q,
 	      int timeout_ms, ttrpc_reply_fn *fn, void *arg, struct err *e)
 {
-	uint8_t *buf AUTO_FREE = malloc(protobuf_c_message_get_packed_size(q) + 1);
-
-	if (!buf)
-		return err_errno(e, ENOMEM, "%s", method);
 	if (!t->pod)
 		return err_set(e, EPIPE, "the pod of container %s is gone", t->id);
-	return ttrpc_client_call(t->pod, TASK_SERVICE, method, buf, protobuf_c_message_pack(q, buf),
-				 timeout_ms, fn, arg, e);
+	return ttrpc_client_call_message(t->pod, TASK_SERVICE, method, q, timeout_ms, fn, arg, e);
 }
 
 struct forward {

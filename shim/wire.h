@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small things around ttrpc: replies, errors, timestamps, calls to a pod's supervisor.
+// Small things around ttrpc: requests, type URLs, calls to a pod's supervisor.
 #ifndef SHIM_WIRE_H
 #define SHIM_WIRE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
-#include "proto/task.pb-c.h"
+#include "proto/task.h"
 #include "proto/ttrpc.h"
 
 struct err;
 struct shim_task;
 
-void wire_reply(struct ttrpc_call *call, const struct ProtobufCMessage *msg);
-void wire_reply_empty(struct ttrpc_call *call);
-void wire_timestamp(Task__Timestamp *ret, const struct timespec *at);
 // NULL: call has been failed with INVALID_ARGUMENT. The caller frees by protobuf_c_message_free_unpacked.
 struct ProtobufCMessage *wire_unpack(const ProtobufCMessageDescriptor *d, struct ttrpc_call *call,
 				     const uint8_t *payload, size_t len);

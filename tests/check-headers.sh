@@ -5,11 +5,11 @@
 set -u
 bad=0
 n=0
-for h in $(find base oci proto vmm agent runtime -name '*.h' | sort); do
+for h in $(find base oci proto vmm agent runtime shim -name '*.h' | sort); do
   n=$((n + 1))
   echo "#include \"$h\"" | "$@" -fsyntax-only -x c - || { echo "headers: $h does not compile alone" >&2; bad=1; }
 done
-for c in $(find base oci proto vmm agent runtime -name '*.[chS]' | sort); do
+for c in $(find base oci proto vmm agent runtime shim -name '*.[chS]' | sort); do
   head -n 1 "$c" | grep -q '^// SPDX-License-Identifier: Apache-2.0$' || { echo "headers: $c: no SPDX line" >&2; bad=1; }
   own=${c%.c}.h
   if [ "$own" != "$c" ] && [ -f "$own" ]; then

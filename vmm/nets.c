@@ -73,7 +73,6 @@ static int new_port(const struct vmm_net *net, struct net_port **ret, struct err
 
 static int check(const struct vmm_net *net, struct err *e)
 {
-	_Static_assert((int)VMM_NET_PAIRS_MAX == (int)NET_PAIRS_MAX, "pairs of queues");
 	if (net->mtu < MTU_MIN)
 		return err_set(e, EINVAL, "network interface: mtu %u: at least %d", net->mtu,
 			       MTU_MIN);
@@ -117,7 +116,7 @@ int vmm_nets_plug(struct vmm_nets *n, const struct vmm_net *net, unsigned *ret_s
 	return r;
 }
 
-static void add(struct vmm_net_counters *to, const struct net_counters *c)
+static void add(struct vmm_net_counters *to, const struct vmm_net_counters *c)
 {
 	to->frames += c->frames;
 	to->bytes += c->bytes;
@@ -129,7 +128,7 @@ static void add(struct vmm_net_counters *to, const struct net_counters *c)
 
 void vmm_nets_counters(struct vmm_nets *n, struct vmm_counters *ret)
 {
-	struct net_counters out, in;
+	struct vmm_net_counters out, in;
 
 	for (unsigned i = 0; n && i < n->n; i++) {
 		if (!n->slots[i].dev)

@@ -45,7 +45,7 @@ enum vmm_end {
 enum { VMM_EXIT_REASONS_MAX = 24 };
 struct vmm_net_counters {
 	uint64_t frames, bytes, notifications; // kicks taken, or interrupts asked for
-	uint64_t malformed, oversized, lost;   // dropped
+	uint64_t malformed, oversized, lost;   // dropped: by the header, the length, the port
 };
 struct vmm_counters {
 	uint64_t instructions; // 0 where the hypervisor does not count

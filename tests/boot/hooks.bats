@@ -21,6 +21,15 @@ pod() {
   timeout 300 "$BULKHEAD" --root "$STATE" --hypervisor soft "$@"
 }
 
+# Waits, a minute at most, until the command fails.
+until_not() {
+  for i in $(seq 60); do
+    "$@" > /dev/null 2>&1 || return 0
+    sleep 1
+  done
+  false
+}
+
 # hook KIND SCRIPT [TIMEOUT]: adds a hook that runs SCRIPT by sh
 hook() {
   bundle_edit "$BUNDLE" 'h = {"path": "/bin/sh", "args": ["sh", "-c", sys.argv[4]], "env": ["PATH=/bin:/usr/bin", "NAME=value"]}
@@ -157,11 +166,7 @@ all_notes() {
   echo "$output"
   [ "$status" = 1 ]
   [[ "$output" == *"prestart hook #0: /bin/sh: hook ran past its timeout of 1 s"* ]]
-  for i in $(seq 60); do
-    pgrep -f 'sleep 9876[5]' > /dev/null || return 0
-    sleep 1
-  done
-  false
+  until_not pgrep -f 'sleep 9876[5]'
 }
 
 @test "a hook may print without bound: it does not block, and the error has the end of it" {
@@ -173,11 +178,7 @@ all_notes() {
   [ "$status" = 1 ]
   [[ "$output" == *"prestart hook #0: /bin/sh: exit status 7, stdout: xxxx"*"the end, stderr: yyyy"*"bad"* ]]
   # What poststop has left in the background ends at its closed pipe.
-  for i in $(seq 60); do
-    kill -0 "$(cat "$WORK/yes")" 2> /dev/null || return 0
-    sleep 1
-  done
-  false
+  until_not kill -0 "$(cat "$WORK/yes")"
 }
 
 @test "a signal in the time of a hook ends it, undoes what was made, and poststop hooks run" {
@@ -204,11 +205,7 @@ all_notes() {
     ! kill -0 "$(cat "$WORK/hook")"
     [ -z "$(pod list --quiet)" ]
   done
-  for i in $(seq 60); do
-    pgrep -f 'sleep 8765[4]' > /dev/null || return 0
-    sleep 1
-  done
-  false
+  until_not pgrep -f 'sleep 8765[4]'
 }
 
 @test "delete --force of a container whose state is damaged says that poststop hooks are not run" {

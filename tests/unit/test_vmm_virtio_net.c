@@ -209,7 +209,7 @@ static void test_bad_chains(void **state)
 	struct rig r;
 	int peer;
 	char c;
-	struct net_counters out, in;
+	struct vmm_net_counters out, in;
 
 	(void)state;
 	plug_stream(&r, &peer, 0);

@@ -43,7 +43,7 @@ struct net {
 		uint8_t mac[6];
 		uint16_t status, max_pairs, mtu;
 	} config; // 5.1.4
-	struct net_counters out, in;
+	struct vmm_net_counters out, in;
 	struct log_limit limit;
 	struct net_pair pair[]; // n_pairs
 };
@@ -424,8 +424,8 @@ static const struct virtio_dev_ops net_ops = {
 	.free = net_free,
 };
 
-void virtio_net_counters(struct virtio_dev *d, struct net_counters *ret_out,
-			 struct net_counters *ret_in)
+void virtio_net_counters(struct virtio_dev *d, struct vmm_net_counters *ret_out,
+			 struct vmm_net_counters *ret_in)
 {
 	struct net *n = (struct net *)d;
 

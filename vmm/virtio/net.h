@@ -9,10 +9,12 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "vmm/vmm.h"
+
 struct err;
 
 enum {
-	NET_PAIRS_MAX = 8,
+	NET_PAIRS_MAX = VMM_NET_PAIRS_MAX,
 	NET_HEADER_BYTES = 12,
 	NET_FRAME_MAX = 65535 + 14 + 4 // an IP packet behind an Ethernet header with a VLAN tag
 };
@@ -69,12 +71,6 @@ int net_tap_new(const int *fds, unsigned n_pairs, bool offloads, struct net_port
 int net_stream_new(int fd, struct net_port **ret, struct err *e);
 void net_port_free(struct net_port *p);
 
-struct net_counters {
-	uint64_t frames, bytes,
-		notifications;               // notifications: kicks taken, or interrupts asked for
-	uint64_t malformed, oversized, lost; // dropped: by the header, by the length, by the port
-};
-
 struct net_config {
 	uint8_t mac[6];
 	uint16_t mtu;
@@ -86,7 +82,7 @@ struct net_config {
 
 struct virtio_dev;
 // out: from the guest. Loop thread.
-void virtio_net_counters(struct virtio_dev *d, struct net_counters *ret_out,
-			 struct net_counters *ret_in);
+void virtio_net_counters(struct virtio_dev *d, struct vmm_net_counters *ret_out,
+			 struct vmm_net_counters *ret_in);
 
 #endif
