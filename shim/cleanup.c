@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/own.h"
-#include "proto/task.pb-c.h"
+#include "proto/task.h"
 #include "runtime/runtime.h"
 #include "shim/bundle.h"
 #include "shim/rootfs.h"
@@ -46,14 +46,14 @@ static int run_delete(const char *root, const char *id, struct err *e)
 
 static int print_response(void)
 {
-	Task__DeleteResponse resp = TASK__DELETE_RESPONSE__INIT;
-	Task__Timestamp at = TASK__TIMESTAMP__INIT;
+	Task__DeleteResponse resp;
+	Task__Timestamp at;
 	uint8_t buf[128];
 	struct timespec now;
 
+	task__delete_response__init(&resp);
 	(void)clock_gettime(CLOCK_REALTIME, &now); // cannot fail for this clock
-	at.seconds = now.tv_sec;
-	at.nanos = (int32_t)now.tv_nsec;
+	task_timestamp(&at, &now);
 	resp.exit_status = 128 + SIGKILL;
 	resp.exited_at = &at;
 	return io_write_full(STDOUT_FILENO, buf, task__delete_response__pack(&resp, buf)) < 0;

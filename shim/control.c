@@ -42,9 +42,10 @@ void shim_state(struct shim *s, struct ttrpc_call *call, const uint8_t *payload,
 {
 	UNPACK(state_request, q);
 	struct shim_process *p = q ? shim_find_process(s, call, q->id, q->exec_id) : NULL;
-	Task__StateResponse resp = TASK__STATE_RESPONSE__INIT;
+	Task__StateResponse resp;
 	Task__Timestamp at;
 
+	task__state_response__init(&resp);
 	if (p) {
 		resp.id = p->task->id;
 		resp.bundle = p->task->bundle;
@@ -110,8 +111,9 @@ void shim_kill(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 static int add_pid(Task__PidsResponse *resp, const struct shim_process *p)
 {
 	Task__ProcessInfo *info = calloc(1, sizeof(*info));
-	Task__ProcessDetails details = TASK__PROCESS_DETAILS__INIT;
+	Task__ProcessDetails details;
 
+	task__process_details__init(&details);
 	if (!info)
 		return -ENOMEM;
 	task__process_info__init(info);
@@ -163,8 +165,9 @@ void shim_pids(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 
 static void paused(struct shim_task *t)
 {
-	Shim__TaskPaused ev = SHIM__TASK_PAUSED__INIT;
+	Shim__TaskPaused ev;
 
+	shim__task_paused__init(&ev);
 	t->paused = true;
 	ev.container_id = t->id;
 	publish(t->shim->publisher, "/tasks/paused", "TaskPaused", &ev.base);
@@ -172,8 +175,9 @@ static void paused(struct shim_task *t)
 
 static void resumed(struct shim_task *t)
 {
-	Shim__TaskResumed ev = SHIM__TASK_RESUMED__INIT;
+	Shim__TaskResumed ev;
 
+	shim__task_resumed__init(&ev);
 	t->paused = false;
 	ev.container_id = t->id;
 	publish(t->shim->publisher, "/tasks/resumed", "TaskResumed", &ev.base);
@@ -224,9 +228,10 @@ static void on_resized(void *arg, int code, const char *message, const uint8_t *
 
 void shim_resize_late(struct shim_process *p)
 {
-	Task__ResizePtyRequest q = TASK__RESIZE_PTY_REQUEST__INIT;
+	Task__ResizePtyRequest q;
 	struct err e;
 
+	task__resize_pty_request__init(&q);
 	if (!p->width && !p->height)
 		return;
 	q.id = p->task->id;
@@ -271,9 +276,10 @@ void shim_connect(struct shim *s, struct ttrpc_call *call, const uint8_t *payloa
 {
 	UNPACK(connect_request, q);
 	struct shim_task *t = q ? shim_find(s, q->id) : NULL;
-	Task__ConnectResponse resp = TASK__CONNECT_RESPONSE__INIT;
+	Task__ConnectResponse resp;
 	char version[] = SHIM_VERSION_TEXT;
 
+	task__connect_response__init(&resp);
 	resp.shim_pid = (uint32_t)getpid();
 	resp.task_pid = t ? shim_process_pid(&t->init) : 0;
 	resp.version = version;

@@ -24,9 +24,10 @@ enum { DRAIN_MS = 2000, EXIT_LOST = 255 };
 
 void shim_answer_wait(const struct shim_process *p, struct ttrpc_call *call)
 {
-	Task__WaitResponse resp = TASK__WAIT_RESPONSE__INIT;
+	Task__WaitResponse resp;
 	Task__Timestamp at;
 
+	task__wait_response__init(&resp);
 	task_timestamp(&at, &p->exited_at);
 	resp.exit_status = p->exit_status;
 	resp.exited_at = &at;
@@ -35,9 +36,10 @@ void shim_answer_wait(const struct shim_process *p, struct ttrpc_call *call)
 
 static void publish_exit(struct shim_process *p)
 {
-	Shim__TaskExit ev = SHIM__TASK_EXIT__INIT;
+	Shim__TaskExit ev;
 	Task__Timestamp at;
 
+	shim__task_exit__init(&ev);
 	task_timestamp(&at, &p->exited_at);
 	ev.container_id = p->task->id;
 	ev.id = *p->exec_id ? p->exec_id : p->task->id;
@@ -125,11 +127,12 @@ static void on_wait(void *arg, int code, const char *message, const uint8_t *pay
 
 int shim_watch(struct shim_process *p, struct err *e)
 {
-	Task__WaitRequest q = TASK__WAIT_REQUEST__INIT;
+	Task__WaitRequest q;
 	void *ref = shim_ref_new(p);
 	siginfo_t si;
 	int r;
 
+	task__wait_request__init(&q);
 	if (!ref)
 		return err_errno(e, ENOMEM, "Wait");
 	q.id = p->task->id;

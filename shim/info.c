@@ -17,13 +17,16 @@
 
 static int print(const char *features, size_t len)
 {
-	Shim__RuntimeInfo info = SHIM__RUNTIME_INFO__INIT;
-	Shim__RuntimeVersion version = SHIM__RUNTIME_VERSION__INIT;
-	Task__Any any = TASK__ANY__INIT;
+	Shim__RuntimeInfo info;
+	Shim__RuntimeVersion version;
+	Task__Any any;
 	char name[] = "io.containerd.bulkhead.v2", number[] = BULKHEAD_VERSION,
 	     type[] = FEATURES_TYPE;
 	uint8_t *copy AUTO_FREE = malloc(len + 1), *buf AUTO_FREE = NULL;
 
+	shim__runtime_info__init(&info);
+	shim__runtime_version__init(&version);
+	task__any__init(&any);
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, features, len);

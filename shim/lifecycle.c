@@ -67,9 +67,11 @@ static int take_options(struct shim_task *t, const Task__Any *any, struct err *e
 static void publish_create(struct shim_task *t)
 {
 	Task__CreateRequest *q = take_ptr(&t->request);
-	Shim__TaskCreate ev = SHIM__TASK_CREATE__INIT;
-	Shim__TaskIO io = SHIM__TASK_IO__INIT;
+	Shim__TaskCreate ev;
+	Shim__TaskIO io;
 
+	shim__task_create__init(&ev);
+	shim__task_io__init(&io);
 	io.stdin = t->init.io.in;
 	io.stdout = t->init.io.out;
 	io.stderr = t->init.io.err;
@@ -165,9 +167,10 @@ static void on_create(struct shim *s, unsigned long long serial, const char *err
 {
 	struct shim_process *p = shim_by_serial(s, serial);
 	struct ttrpc_call *call = p ? take_ptr(&p->call) : NULL;
-	Task__CreateResponse resp = TASK__CREATE_RESPONSE__INIT;
+	Task__CreateResponse resp;
 	struct err e;
 
+	task__create_response__init(&resp);
 	if (!p)
 		return;
 	if (error) {
@@ -256,10 +259,12 @@ void shim_create(struct shim *s, struct ttrpc_call *call, const uint8_t *payload
 // ---- start
 static void publish_start(const struct shim_process *p)
 {
-	Shim__TaskStart start = SHIM__TASK_START__INIT;
-	Shim__TaskExecStarted exec = SHIM__TASK_EXEC_STARTED__INIT;
+	Shim__TaskStart start;
+	Shim__TaskExecStarted exec;
 	struct publisher *to = p->task->shim->publisher;
 
+	shim__task_start__init(&start);
+	shim__task_exec_started__init(&exec);
 	start.container_id = exec.container_id = p->task->id;
 	start.pid = exec.pid = (uint32_t)p->proxy;
 	exec.exec_id = p->exec_id;
@@ -282,9 +287,10 @@ static void on_start(struct shim *s, unsigned long long serial, const char *erro
 {
 	struct shim_process *p = shim_by_serial(s, serial);
 	struct ttrpc_call *call = p ? take_ptr(&p->call) : NULL;
-	Task__StartResponse resp = TASK__START_RESPONSE__INIT;
+	Task__StartResponse resp;
 	struct err e;
 
+	task__start_response__init(&resp);
 	if (!p)
 		return;
 	p->busy = false;
@@ -401,9 +407,10 @@ void shim_exec(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 	Task__ExecRequest *q = (Task__ExecRequest *)wire_unpack(&task__exec_request__descriptor,
 								call, payload, len);
 	struct shim_process *init = q ? shim_find_process(s, call, q->id, "") : NULL;
-	Shim__TaskExecAdded ev = SHIM__TASK_EXEC_ADDED__INIT;
+	Shim__TaskExecAdded ev;
 	struct err e;
 
+	shim__task_exec_added__init(&ev);
 	if (!init) {
 		;
 	} else if (!exec_id_good(q->exec_id) || !q->spec || !q->spec->value.len) {
@@ -430,9 +437,10 @@ void shim_exec(struct shim *s, struct ttrpc_call *call, const uint8_t *payload, 
 // ---- delete
 static void reply_deleted(const struct shim_process *p, struct ttrpc_call *call)
 {
-	Task__DeleteResponse resp = TASK__DELETE_RESPONSE__INIT;
+	Task__DeleteResponse resp;
 	Task__Timestamp at;
 
+	task__delete_response__init(&resp);
 	task_timestamp(&at, &p->exited_at);
 	resp.pid = (uint32_t)p->proxy;
 	resp.exit_status = p->exit_status;
@@ -442,9 +450,10 @@ static void reply_deleted(const struct shim_process *p, struct ttrpc_call *call)
 
 static void publish_delete(const struct shim_process *p)
 {
-	Shim__TaskDelete ev = SHIM__TASK_DELETE__INIT;
+	Shim__TaskDelete ev;
 	Task__Timestamp at;
 
+	shim__task_delete__init(&ev);
 	task_timestamp(&at, &p->exited_at);
 	ev.container_id = p->task->id;
 	ev.pid = (uint32_t)p->proxy;

@@ -17,8 +17,9 @@ static void on_event(void *arg, int code, const char *message, const uint8_t *pa
 	struct shim_process *p = shim_ref_take(arg);
 	Task__EventResponse *resp =
 		code == TTRPC_OK ? task__event_response__unpack(NULL, len, payload) : NULL;
-	Shim__TaskOOM ev = SHIM__TASK_OOM__INIT;
+	Shim__TaskOOM ev;
 
+	shim__task_oom__init(&ev);
 	(void)message;
 	if (p && resp && resp->oom > p->task->oom) {
 		p->task->oom = resp->oom;
@@ -33,10 +34,11 @@ static void on_event(void *arg, int code, const char *message, const uint8_t *pa
 
 void shim_watch_oom(struct shim_task *t)
 {
-	Task__EventRequest q = TASK__EVENT_REQUEST__INIT;
+	Task__EventRequest q;
 	void *ref = shim_ref_new(&t->init);
 	struct err e;
 
+	task__event_request__init(&q);
 	if (!ref)
 		return;
 	q.id = t->id;

@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/own.h"
 #include "proto/shim.pb-c.h"
+#include "proto/task.h"
 #include "proto/ttrpc.h"
 #include "shim/address.h"
 
@@ -177,14 +178,17 @@ static void send_first(struct publisher *p)
 static int fill(struct publisher *p, struct event *ev, const char *topic, const char *type,
 		const ProtobufCMessage *event)
 {
-	Shim__ForwardRequest q = SHIM__FORWARD_REQUEST__INIT;
-	Shim__Envelope env = SHIM__ENVELOPE__INIT;
-	Task__Timestamp at = TASK__TIMESTAMP__INIT;
-	Task__Any any = TASK__ANY__INIT;
+	Shim__ForwardRequest q;
+	Shim__Envelope env;
+	Task__Timestamp at;
+	Task__Any any;
 	char url[96], *ns AUTO_FREE = strdup(p->cfg.ns);
 	uint8_t *value AUTO_FREE = malloc(protobuf_c_message_get_packed_size(event) + 1);
 	struct timespec now;
 
+	shim__forward_request__init(&q);
+	shim__envelope__init(&env);
+	task__any__init(&any);
 	ev->topic = strdup(topic);
 	if (!ev->topic || !ns || !value)
 		return -1;
@@ -193,8 +197,7 @@ static int fill(struct publisher *p, struct event *ev, const char *topic, const 
 	any.value.data = value;
 	any.value.len = protobuf_c_message_pack(event, value);
 	(void)clock_gettime(CLOCK_REALTIME, &now); // cannot fail for this clock
-	at.seconds = now.tv_sec;
-	at.nanos = (int32_t)now.tv_nsec;
+	task_timestamp(&at, &now);
 	env.timestamp = &at;
 	env.namespace_ = ns;
 	env.topic = ev->topic;
