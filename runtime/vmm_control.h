@@ -49,6 +49,8 @@ struct vmm_control_net {
 	uint8_t mac[6];
 	uint16_t mtu;
 	uint32_t offloads; // 1: checksums and segmentation of a tap are offered to the guest
+	uint32_t
+		egress; // 1: one more descriptor, the last, is a file with the text of a policy (vmm/virtio/egress.h)
 };
 
 struct vmm_control_net_answer { // PLUGGED, NET_GONE

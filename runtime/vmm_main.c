@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -286,6 +287,50 @@ static void handle_net_gone(void *arg, unsigned slot, const char *why)
 	control_send(arg, &m);
 }
 
+// The text of an egress policy: a plain file, so that no read waits. *ret is the caller's.
+static int read_egress(int fd, char **ret, size_t *ret_len, struct err *e)
+{
+	char *text AUTO_FREE = NULL;
+	struct stat st;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, errno, "egress policy");
+	if (!S_ISREG(st.st_mode) || st.st_size > VMM_EGRESS_BYTES_MAX || lseek(fd, 0, SEEK_SET) < 0)
+		return err_set(e, EINVAL, "egress policy: expected a file of at most %d bytes",
+			       VMM_EGRESS_BYTES_MAX);
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return err_errno(e, ENOMEM, "egress policy");
+	r = io_read_full(fd, text, (size_t)st.st_size);
+	if (r < 0)
+		return err_errno(e, -r, "egress policy");
+	*ret_len = (size_t)st.st_size;
+	*ret = take_ptr(&text);
+	return 0;
+}
+
+// With a policy that cannot be read there is no interface. fds are owned by the call.
+static int plug(struct app *app, struct vmm_net *net, bool egress, unsigned *ret_slot,
+		struct err *e)
+{
+	char *text AUTO_FREE = NULL;
+	int r = 0;
+
+	if (egress && net->n_fds) {
+		r = read_egress(net->fds[--net->n_fds], &text, &net->egress_bytes, e);
+		close_fd(net->fds[net->n_fds]);
+		net->egress = text;
+	} else if (egress) {
+		r = err_set(e, EINVAL, "egress policy: no descriptor");
+	}
+	if (r == 0)
+		return vmm_plug_net(app->vmm, net, ret_slot, e);
+	for (unsigned i = 0; i < net->n_fds; i++)
+		close_fd(net->fds[i]);
+	return r;
+}
+
 static void handle_plug(struct app *app, const struct vmm_control_net *q, const int *fds,
 			unsigned n)
 {
@@ -303,7 +348,7 @@ static void handle_plug(struct app *app, const struct vmm_control_net *q, const 
 	int r;
 
 	memcpy(net.mac, q->mac, sizeof(net.mac));
-	r = vmm_plug_net(app->vmm, &net, &slot, &e);
+	r = plug(app, &net, q->egress & 1, &slot, &e);
 	if (r < 0) {
 		m.u.net_answer.error = -r;
 		(void)snprintf(m.u.net_answer.text, sizeof(m.u.net_answer.text), "%s",
@@ -367,10 +412,11 @@ static void print_net(const char *way, const struct vmm_net_counters *c)
 {
 	(void)fprintf(stderr,
 		      "net %s frames %llu bytes %llu notifications %llu malformed %llu oversized "
-		      "%llu lost %llu\n",
+		      "%llu lost %llu refused %llu\n",
 		      way, (unsigned long long)c->frames, (unsigned long long)c->bytes,
 		      (unsigned long long)c->notifications, (unsigned long long)c->malformed,
-		      (unsigned long long)c->oversized, (unsigned long long)c->lost);
+		      (unsigned long long)c->oversized, (unsigned long long)c->lost,
+		      (unsigned long long)c->refused);
 }
 
 static void print_counters(struct app *app)

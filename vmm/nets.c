@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/own.h"
+#include "vmm/virtio/egress.h"
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/virtio.h"
 
@@ -107,6 +108,11 @@ int vmm_nets_plug(struct vmm_nets *n, const struct vmm_net *net, unsigned *ret_s
 	s->gone = net->gone;
 	s->arg = net->arg;
 	r = new_port(net, &cfg.port, e);
+	if (r == 0 && net->egress) {
+		r = egress_new(net->egress, net->egress_bytes, net->mac, &cfg.egress, e);
+		if (r < 0)
+			net_port_free(cfg.port);
+	}
 	r = r < 0 ? r : virtio_net_new(&n->host, &cfg, &s->dev, e);
 	r = r < 0 ? r : virtio_slot_plug(s->slot, s->dev, e);
 	if (r < 0)
@@ -124,6 +130,7 @@ static void add(struct vmm_net_counters *to, const struct vmm_net_counters *c)
 	to->malformed += c->malformed;
 	to->oversized += c->oversized;
 	to->lost += c->lost;
+	to->refused += c->refused;
 }
 
 void vmm_nets_counters(struct vmm_nets *n, struct vmm_counters *ret)

@@ -46,6 +46,7 @@ enum { VMM_EXIT_REASONS_MAX = 24 };
 struct vmm_net_counters {
 	uint64_t frames, bytes, notifications; // kicks taken, or interrupts asked for
 	uint64_t malformed, oversized, lost;   // dropped: by the header, the length, the port
+	uint64_t refused;                      // dropped: by the egress policy
 };
 struct vmm_counters {
 	uint64_t instructions; // 0 where the hypervisor does not count
@@ -60,7 +61,7 @@ struct vmm_counters {
 
 // A network interface. fds (one a pair of queues) are owned by the call, also on failure.
 enum vmm_net_kind { VMM_NET_TAP, VMM_NET_STREAM };
-enum { VMM_NETS_MAX = 8, VMM_NET_PAIRS_MAX = 8 };
+enum { VMM_NETS_MAX = 8, VMM_NET_PAIRS_MAX = 8, VMM_EGRESS_BYTES_MAX = 1 << 16 };
 struct vmm_net {
 	enum vmm_net_kind
 		kind; // tap: with IFF_VNET_HDR. stream: frames behind 4 bytes of length, as passt's socket
@@ -69,6 +70,9 @@ struct vmm_net {
 	bool offloads; // tap: checksums and segmentation
 	const int *fds;
 	unsigned n_fds;
+	const char *
+		egress; // the text of its policy (vmm/virtio/egress.h); NULL: every frame may leave
+	size_t egress_bytes;
 	// Its other end has gone: the link is down for good. At most once, on the loop.
 	void (*gone)(void *arg, unsigned slot, const char *why);
 	void *arg;

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/egress.h"
 #include "vmm/virtio/net_header.h"
 #include "vmm/virtio/net_rx.h"
 
@@ -21,6 +23,7 @@
 enum { NET_BATCH = 128, NET_QUEUE_SIZE = 256, NET_CTRL_SIZE = 64 };
 enum { NET_STATUS_LINK_UP = 1 };
 enum { CTRL_CLASS_MQ = 4, CTRL_MQ_PAIRS_SET = 0, CTRL_OK = 0, CTRL_ERR = 1 };
+enum { REFUSED_LINES = 10 }; // a second, in the log
 
 struct net_pair {
 	struct net *net;
@@ -45,6 +48,8 @@ struct net {
 	} config; // 5.1.4
 	struct vmm_net_counters out, in;
 	struct log_limit limit;
+	uint8_t *
+		in_frame; // with a policy: what comes in is judged before the guest can write to it
 	struct net_pair pair[]; // n_pairs
 };
 
@@ -114,12 +119,45 @@ static int net_watch(struct net *n)
 }
 
 // ---- from the guest
+// The parts of the chain behind the first `skip` bytes.
+static unsigned net_rest(const struct queue_chain *c, size_t skip, struct iovec *ret)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->n_out; i++) {
+		size_t cut = skip < c->iov[i].iov_len ? skip : c->iov[i].iov_len;
+
+		skip -= cut;
+		if (cut < c->iov[i].iov_len)
+			ret[count++] = (struct iovec){ (uint8_t *)c->iov[i].iov_base + cut,
+						       c->iov[i].iov_len - cut };
+	}
+	return count;
+}
+
+static bool net_refuses(struct net *n, const struct net_header *h, const uint8_t *look,
+			size_t frame)
+{
+	struct egress_sum sum = { h->csum_start, (size_t)h->csum_start + h->csum_offset };
+	char reason[EGRESS_REASON_BYTES];
+
+	if (egress_out(n->cfg.egress, look, frame, h->flags & NET_HDR_NEEDS_CSUM ? &sum : NULL,
+		       io_now_ns(), reason))
+		return false;
+	n->out.refused++;
+	if (log_limit_ok(&n->limit, REFUSED_LINES))
+		log_warn("network: egress refused: %s (%llu so far)", reason,
+			 (unsigned long long)n->out.refused);
+	return true;
+}
+
 static int net_send_chain(struct net_pair *p, const struct queue_chain *c)
 {
 	struct net *n = p->net;
 	struct net_header h;
-	struct iovec iov[QUEUE_IOV_MAX + 1] = { { &h, sizeof(h) } };
-	size_t skip = sizeof(h), frame = c->out_bytes - sizeof(h);
+	uint8_t look[EGRESS_LOOK_BYTES]; // with a policy it is this that is judged, and sent
+	struct iovec iov[QUEUE_IOV_MAX + 2] = { { &h, sizeof(h) } };
+	size_t frame = c->out_bytes - sizeof(h), seen = 0;
 	unsigned count = 1;
 	int r;
 
@@ -137,14 +175,17 @@ static int net_send_chain(struct net_pair *p, const struct queue_chain *c)
 	default:
 		break;
 	}
-	for (unsigned i = 0; i < c->n_out; i++) {
-		size_t cut = skip < c->iov[i].iov_len ? skip : c->iov[i].iov_len;
-
-		skip -= cut;
-		if (cut < c->iov[i].iov_len)
-			iov[count++] = (struct iovec){ (uint8_t *)c->iov[i].iov_base + cut,
-						       c->iov[i].iov_len - cut };
+	if (n->cfg.egress) {
+		seen = frame < sizeof(look) ? frame : sizeof(look);
+		if (queue_copy_out(c, sizeof(h), look, seen) != seen) { /* guest: read once */
+			n->out.malformed++;
+			return 0;
+		}
+		if (net_refuses(n, &h, look, frame))
+			return 0;
+		iov[count++] = (struct iovec){ look, seen };
 	}
+	count += net_rest(c, sizeof(h) + seen, iov + count);
 	r = n->cfg.port->ops->send(n->cfg.port, p->index, iov, count);
 	if (r == 0) {
 		n->out.frames++;
@@ -229,10 +270,34 @@ static bool net_room(struct net_pair *p, struct queue *q)
 	return false;
 }
 
+// As the port's recv, by way of a private copy.
+static ssize_t net_recv_judged(struct net_pair *p)
+{
+	struct net *n = p->net;
+	struct iovec private = { n->in_frame, NET_HEADER_BYTES + NET_FRAME_MAX };
+	ssize_t got = n->cfg.port->ops->recv(n->cfg.port, p->index, &private, 1);
+	size_t left = got < 0 ? 0 : (size_t)got;
+	const uint8_t *from = n->in_frame;
+
+	if (left > NET_HEADER_BYTES)
+		egress_in(n->cfg.egress, from + NET_HEADER_BYTES, left - NET_HEADER_BYTES,
+			  io_now_ns());
+	for (unsigned i = 0; i < p->rx.n_iov && left; i++) {
+		size_t part = left < p->rx.iov[i].iov_len ? left : p->rx.iov[i].iov_len;
+
+		memcpy(p->rx.iov[i].iov_base, from, part);
+		from += part;
+		left -= part;
+	}
+	return got;
+}
+
 static int net_in_frame(struct net_pair *p, struct queue *q)
 {
 	struct net *n = p->net;
-	ssize_t got = n->cfg.port->ops->recv(n->cfg.port, p->index, p->rx.iov, p->rx.n_iov);
+	ssize_t got = n->cfg.egress ? net_recv_judged(p)
+				    : n->cfg.port->ops->recv(n->cfg.port, p->index, p->rx.iov,
+							     p->rx.n_iov);
 
 	if (got == -EIO) {
 		n->in.lost++;
@@ -410,6 +475,8 @@ static void net_free(struct virtio_dev *d)
 	for (unsigned i = 0; i < n->n_pairs; i++)
 		loop_remove(n->pair[i].source);
 	net_port_free(n->cfg.port);
+	egress_free(n->cfg.egress);
+	free(n->in_frame);
 	free(n);
 }
 
@@ -442,8 +509,16 @@ int virtio_net_new(const struct dev_host *host, const struct net_config *cfg,
 	struct net *n = calloc(1, sizeof(*n) + pairs * sizeof(n->pair[0]));
 	int r;
 
+	if (n && cfg->egress) {
+		n->in_frame = malloc(NET_HEADER_BYTES + NET_FRAME_MAX);
+		if (!n->in_frame) {
+			free(n);
+			n = NULL;
+		}
+	}
 	if (!n) {
 		net_port_free(cfg->port);
+		egress_free(cfg->egress);
 		return err_errno(e, ENOMEM, "net");
 	}
 	virtio_dev_init(&n->dev, &net_ops, host);

@@ -12,6 +12,7 @@
 #include "vmm/vmm.h"
 
 struct err;
+struct egress;
 
 enum {
 	NET_PAIRS_MAX = VMM_NET_PAIRS_MAX,
@@ -75,6 +76,7 @@ struct net_config {
 	uint8_t mac[6];
 	uint16_t mtu;
 	struct net_port *port; // owned by the device, also when making it fails
+	struct egress *egress; // likewise; NULL: every frame may leave
 	// The port has come to its end; the link is down. Once, on the loop, with the device's lock held.
 	void (*gone)(void *arg, const char *why);
 	void *arg;
